@@ -1,0 +1,116 @@
+/**
+ * The control API: every change a user can ask for, as named methods. The leader carries them out
+ * (`manager/controlapi`); any other manager passes them on over `Control.Call`. The only door for writes.
+ * Errors are ClusterErrors with Docker's wording.
+ */
+import type { LogLine, LogQuery } from './assignment.ts';
+import type { ClusterSpec, ConfigSpec, NodeRole, NodeSpec, SecretSpec, ServiceSpec } from './spec.ts';
+import type { ClusterView } from './view.ts';
+
+export interface ControlMethods {
+  'service.create': { request: { spec: ServiceSpec }; response: { id: string; warnings: string[] } };
+  'service.update': {
+    request: { id: string; version: number; spec: ServiceSpec; rollback?: boolean };
+    response: { warnings: string[] };
+  };
+  'service.remove': { request: { id: string }; response: Record<string, never> };
+  'secret.create': { request: { spec: SecretSpec }; response: { id: string } };
+  'secret.update': { request: { id: string; version: number; spec: SecretSpec }; response: Record<string, never> };
+  'secret.remove': { request: { id: string }; response: Record<string, never> };
+  'config.create': { request: { spec: ConfigSpec }; response: { id: string } };
+  'config.update': { request: { id: string; version: number; spec: ConfigSpec }; response: Record<string, never> };
+  'config.remove': { request: { id: string }; response: Record<string, never> };
+  'node.update': { request: { id: string; version: number; spec: NodeSpec }; response: Record<string, never> };
+  'node.remove': { request: { id: string; force: boolean }; response: Record<string, never> };
+  'cluster.update': {
+    request: { version: number; spec: ClusterSpec; rotateWorkerToken: boolean; rotateManagerToken: boolean };
+    response: Record<string, never>;
+  };
+}
+
+export type ControlMethod = keyof ControlMethods;
+export type ControlRequest<M extends ControlMethod> = ControlMethods[M]['request'];
+export type ControlResponse<M extends ControlMethod> = ControlMethods[M]['response'];
+
+export interface Control {
+  /** Ids may be an id, an exact name (nodes: hostname) or a unique id prefix. Resolves once the local view shows the change. */
+  call<M extends ControlMethod>(method: M, request: ControlRequest<M>): Promise<ControlResponse<M>>;
+}
+
+export interface RaftMemberInfo {
+  readonly nodeId: string;
+  readonly raftId: number;
+  readonly addr: string;
+  readonly leader: boolean;
+  readonly reachability: 'reachable' | 'unreachable' | 'unknown';
+}
+
+/** What a manager offers to its HTTP API. */
+export interface ManagerBackend extends Control {
+  /** This manager's copy of the state. */
+  readonly view: ClusterView;
+  /** Throws `unavailable` ("The swarm does not have a leader…") when this manager knows no leader: its copy may be old. */
+  assertFresh(): void;
+  /** Called after each commit; returns the unsubscribe function. */
+  onCommit(handle: () => void): () => void;
+  members(): readonly RaftMemberInfo[];
+  /** Streams log lines of tasks until they end, or until `signal` with `follow`. Follow picks up new tasks of the service. */
+  logs(selector: { serviceId: string } | { taskId: string }, query: LogQuery, signal: AbortSignal): AsyncIterable<LogLine>;
+}
+
+/** This process, as the API sees it: works without a cluster, too. */
+export interface NodeBackend {
+  /** Present while this node is a manager. */
+  manager(): ManagerBackend | undefined;
+  info(): NodeInfo;
+  init(request: InitRequest): Promise<{ nodeId: string }>;
+  join(request: JoinRequest): Promise<{ nodeId: string }>;
+  leave(force: boolean): Promise<void>;
+  /** Resolves an image on its registry, or undefined quickly when it cannot be reached. */
+  resolveImage(reference: string, auth: string | undefined): Promise<ResolvedImage>;
+}
+
+export interface ResolvedImage {
+  readonly mediaType: string;
+  readonly digest: string;
+  readonly size: number;
+  readonly platforms: readonly { readonly architecture: string; readonly os: string; readonly variant?: string }[];
+}
+
+export interface InitRequest {
+  readonly listenAddr: string;
+  readonly advertiseAddr: string;
+  readonly availability: string;
+  readonly forceNewCluster: boolean;
+  readonly spec?: Partial<ClusterSpec>;
+}
+
+export interface JoinRequest {
+  readonly listenAddr: string;
+  readonly advertiseAddr: string;
+  readonly remoteAddrs: readonly string[];
+  readonly joinToken: string;
+  readonly availability: string;
+}
+
+export interface NodeInfo {
+  readonly nodeId: string;
+  readonly nodeAddr: string;
+  readonly state: 'inactive' | 'pending' | 'active' | 'error' | 'locked';
+  readonly role: NodeRole | undefined;
+  readonly error: string;
+  readonly managers: readonly { readonly nodeId: string; readonly addr: string }[];
+  readonly clusterId: string;
+  readonly hostname: string;
+  readonly version: string;
+  readonly os: string;
+  readonly architecture: string;
+  readonly kernel: string;
+  readonly cpus: number;
+  readonly memoryBytes: number;
+  readonly dataDir: string;
+  readonly runtime: { readonly name: string; readonly version: string; readonly snapshotter: string };
+  readonly containers: { readonly running: number; readonly stopped: number };
+  readonly registryMirrors: readonly string[];
+  readonly insecureRegistries: readonly string[];
+}

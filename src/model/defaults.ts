@@ -1,0 +1,65 @@
+/** Defaults at use: specs are stored as given (Docker's defaults, docs.docker.com/reference/cli/docker/service/create). */
+import type { ClusterSpec, RestartPolicy, ServiceSpec, TaskSpec, UpdateConfig } from './spec.ts';
+
+const second = 1_000_000_000;
+
+export const defaultStopGraceMs = 10_000;
+
+export interface EffectiveRestartPolicy {
+  readonly condition: 'none' | 'on-failure' | 'any';
+  readonly delayMs: number;
+  /** 0 = no limit. */
+  readonly maxAttempts: number;
+  /** 0 = unbounded. */
+  readonly windowMs: number;
+}
+
+export function effectiveRestartPolicy(policy: RestartPolicy | undefined): EffectiveRestartPolicy {
+  const condition = policy?.Condition;
+  return {
+    condition: condition === 'none' || condition === 'on-failure' ? condition : 'any',
+    delayMs: policy?.Delay === undefined ? 5_000 : nanosToMs(policy.Delay),
+    maxAttempts: policy?.MaxAttempts ?? 0,
+    windowMs: nanosToMs(policy?.Window ?? 0),
+  };
+}
+
+export const defaultUpdateConfig: UpdateConfig = {
+  Parallelism: 1,
+  Delay: 0,
+  FailureAction: 'pause',
+  Monitor: 5 * second,
+  MaxFailureRatio: 0,
+  Order: 'stop-first',
+};
+
+export const defaultClusterSpec: ClusterSpec = {
+  Name: 'default',
+  Labels: {},
+  Orchestration: { TaskHistoryRetentionLimit: 5 },
+  Raft: { SnapshotInterval: 10_000, KeepOldSnapshots: 0, LogEntriesForSlowFollowers: 500, ElectionTick: 10, HeartbeatTick: 1 },
+  Dispatcher: { HeartbeatPeriod: 1 * second },
+  CAConfig: { NodeCertExpiry: 90 * 24 * 3600 * second },
+  TaskDefaults: {},
+  EncryptionConfig: { AutoLockManagers: false },
+};
+
+export function nanosToMs(nanos: number): number {
+  return Math.round(nanos / 1e6);
+}
+
+export function replicasOf(spec: ServiceSpec): number {
+  return spec.Mode.Replicated?.Replicas ?? 1;
+}
+
+/** Host-mode ports that a task of this spec takes on its node. */
+export function hostPortsOf(endpoint: ServiceSpec['EndpointSpec']): readonly { port: number; protocol: string; target: number }[] {
+  return (endpoint?.Ports ?? [])
+    .filter((port) => port.PublishMode === 'host' && (port.PublishedPort ?? 0) > 0)
+    .map((port) => ({ port: port.PublishedPort ?? 0, protocol: port.Protocol ?? 'tcp', target: port.TargetPort }));
+}
+
+export function stopGraceMs(spec: TaskSpec): number {
+  const grace = spec.ContainerSpec.StopGracePeriod;
+  return grace === undefined ? defaultStopGraceMs : nanosToMs(grace);
+}

@@ -1,0 +1,53 @@
+/**
+ * Contract between the agent and whatever runs containers. The task manager drives one Controller per task through
+ * `prepare → start → wait → shutdown → remove`; every step is safe to repeat, also after the agent was killed in the middle.
+ * `containerd/` implements it, `executor/fake.ts` does so in memory, `executor/contract.ts` is the suite both pass.
+ */
+import type { AssignedConfig, AssignedSecret, AssignedTask, LogLine, LogQuery } from '../../model/assignment.ts';
+import type { ContainerStatus, NodeDescription } from '../../model/objects.ts';
+import type { PortConfig } from '../../model/spec.ts';
+
+/** The secrets and configs that this node has now. Controllers read it at prepare. */
+export interface Dependencies {
+  secret(id: string): AssignedSecret | undefined;
+  config(id: string): AssignedConfig | undefined;
+}
+
+export interface Exit {
+  readonly exitCode: number;
+  /** Set when it was not the process's own doing: `unhealthy container`, `out of memory`; shown as `task: non-zero exit (137): …`. */
+  readonly reason?: string;
+  readonly at: number;
+}
+
+/**
+ * One task's container. Errors are ClusterErrors whose message becomes the task's `err`; `retryable` ones are tried again by the
+ * task manager with back-off, others end the task (rejected before start, failed after).
+ */
+export interface Controller {
+  /** Image present and unpacked, files and network ready, container created but not started. Idempotent. */
+  prepare(signal: AbortSignal): Promise<void>;
+  /** Process running; with a health check: resolves when first healthy. Idempotent: already running = fine. */
+  start(signal: AbortSignal): Promise<void>;
+  /** Resolves when the container's process has ended, also when that was before this agent started. */
+  wait(signal: AbortSignal): Promise<Exit>;
+  /** Stop signal, grace, then kill. Idempotent; nothing to stop = fine. */
+  shutdown(): Promise<void>;
+  /** Frees everything: container, network, files. Logs go too. Idempotent. */
+  remove(): Promise<void>;
+  /** What is known now; undefined before prepare. */
+  status(): Promise<ContainerStatus | undefined>;
+  /** Host-mode ports that are bound now. */
+  ports(): readonly PortConfig[];
+}
+
+export interface Executor {
+  describe(): Promise<NodeDescription>;
+  controller(task: AssignedTask, dependencies: Dependencies): Controller;
+  /** Ids of tasks of which anything exists on this node: what the agent does not know gets removed. */
+  existing(): Promise<readonly string[]>;
+  /** Removes what is left of a task nobody knows any more. */
+  discard(taskId: string): Promise<void>;
+  /** Lines of one task's log, oldest first; with `follow` until the log has ended or `signal` aborts. */
+  logs(taskId: string, query: LogQuery, signal: AbortSignal): AsyncIterable<LogLine>;
+}
