@@ -3,7 +3,7 @@
  * Every connection is mutually authenticated; the server learns the caller's identity from its certificate.
  */
 import type { Duplex } from '../lib/stream.ts';
-import type { AgentMessage, ManagerMessage } from '../model/assignment.ts';
+import type { AgentMessage, LogLine, LogQuery, ManagerMessage } from '../model/assignment.ts';
 import type { ControlMethod, ControlRequest, ControlResponse } from '../model/control.ts';
 import type { NodeRole } from '../model/spec.ts';
 
@@ -47,12 +47,12 @@ export interface Peer {
   close(): void;
 }
 
-export type LogsRequest = {
+export interface LogsRequest {
   readonly selector: { readonly serviceId: string } | { readonly taskId: string };
-  readonly query: import('../model/assignment.ts').LogQuery;
-};
+  readonly query: LogQuery;
+}
 export type LogsMessage =
-  | { readonly kind: 'lines'; readonly lines: readonly import('../model/assignment.ts').LogLine[] }
+  | { readonly kind: 'lines'; readonly lines: readonly LogLine[] }
   | { readonly kind: 'end'; readonly error: string };
 
 /** What a manager answers to its peers. `caller` is undefined only for the two bootstrap methods. */

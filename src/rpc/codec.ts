@@ -1,0 +1,94 @@
+/**
+ * Checks what arrives from other nodes before anything touches it: a worker's message may be hostile and must at worst
+ * end its own stream. Only shapes are checked here; meaning is the receiver's business.
+ */
+import { ClusterError } from '../lib/errors.ts';
+import type { AgentMessage, ManagerMessage } from '../model/assignment.ts';
+import type { LogsMessage, LogsRequest } from './port.ts';
+
+type Fields = Readonly<Record<string, unknown>>;
+type Check = (value: unknown) => boolean;
+
+const text: Check = (value) => typeof value === 'string';
+const number: Check = (value) => typeof value === 'number' && Number.isFinite(value);
+const flag: Check = (value) => typeof value === 'boolean';
+const object: Check = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
+
+function optional(check: Check): Check {
+  return (value) => value === undefined || check(value);
+}
+
+function list(check: Check, countMax: number): Check {
+  return (value) => Array.isArray(value) && value.length <= countMax && value.every(check);
+}
+
+function shape(fields: Readonly<Record<string, Check>>): Check {
+  return (value) => object(value) && Object.entries(fields).every(([name, check]) => check((value as Fields)[name]));
+}
+
+function dictionary(check: Check): Check {
+  return (value) => object(value) && Object.values(value as Fields).every(check);
+}
+
+const port = shape({ TargetPort: number, PublishedPort: optional(number), Protocol: optional(text), PublishMode: optional(text) });
+const status = shape({
+  state: number,
+  timestamp: number,
+  message: text,
+  err: text,
+  container: optional(shape({ containerId: text, pid: number, exitCode: number })),
+  ports: optional(list(port, 1000)),
+});
+const description = shape({
+  hostname: text,
+  platform: shape({ architecture: text, os: text }),
+  resources: shape({ NanoCPUs: optional(number), MemoryBytes: optional(number), GenericResources: optional(list(object, 1000)) }),
+  engine: shape({ version: text, labels: dictionary(text), plugins: list(shape({ type: text, name: text }), 1000) }),
+});
+const line = shape({ taskId: text, time: text, text, stream: (value) => value === 'stdout' || value === 'stderr' });
+
+const agentMessages: Readonly<Record<AgentMessage['kind'], Check>> = {
+  hello: shape({ description, addr: text }),
+  describe: shape({ description }),
+  beat: object,
+  leaving: object,
+  status: shape({ reports: list(shape({ taskId: text, status }), 1000) }),
+  log: shape({ subscription: text, lines: list(line, 100_000) }),
+  logEnd: shape({ subscription: text, error: text }),
+};
+
+const query = shape({ stdout: flag, stderr: flag, follow: flag, tail: number, since: number, until: number });
+const logsRequest = shape({ selector: dictionary(text), query });
+
+export function decodeAgentMessage(document: object): AgentMessage {
+  const kind = (document as Fields)['kind'];
+  const check = typeof kind === 'string' && Object.hasOwn(agentMessages, kind) ? agentMessages[kind as AgentMessage['kind']] : undefined;
+  if (check === undefined || !check(document)) throw malformed(`agent message ${JSON.stringify(kind)?.slice(0, 40)}`);
+  return document as AgentMessage;
+}
+
+/** Managers hold the root key: what they send is trusted once it has a kind. */
+export function decodeManagerMessage(document: object): ManagerMessage {
+  if (!text((document as Fields)['kind'])) throw malformed('manager message');
+  return document as ManagerMessage;
+}
+
+export function decodeLogsRequest(document: object): LogsRequest {
+  if (!logsRequest(document)) throw malformed('log request');
+  return document as LogsRequest;
+}
+
+export function decodeLogsMessage(document: object): LogsMessage {
+  if (!text((document as Fields)['kind'])) throw malformed('log message');
+  return document as LogsMessage;
+}
+
+/** A document whose named fields are strings. */
+export function requireTexts<K extends string>(document: object, names: readonly K[]): Readonly<Record<K, string>> {
+  for (const name of names) if (!text((document as Fields)[name])) throw malformed(`field ${name}`);
+  return document as Readonly<Record<K, string>>;
+}
+
+function malformed(what: string): ClusterError {
+  return new ClusterError('invalid', `malformed ${what}`);
+}

@@ -1,0 +1,48 @@
+/** ClusterError ⇄ gRPC status. The kind travels in metadata too, since several kinds share a code. */
+import { Metadata, type ServiceError, status } from '@grpc/grpc-js';
+import { ClusterError, type ErrorKind, errorKinds, toClusterError } from '../lib/errors.ts';
+
+const codes = {
+  invalid: status.INVALID_ARGUMENT,
+  not_found: status.NOT_FOUND,
+  already_exists: status.ALREADY_EXISTS,
+  conflict: status.ABORTED,
+  failed_precondition: status.FAILED_PRECONDITION,
+  permission_denied: status.PERMISSION_DENIED,
+  unauthenticated: status.UNAUTHENTICATED,
+  unavailable: status.UNAVAILABLE,
+  deadline: status.DEADLINE_EXCEEDED,
+  exhausted: status.RESOURCE_EXHAUSTED,
+  unimplemented: status.UNIMPLEMENTED,
+  cancelled: status.CANCELLED,
+  internal: status.INTERNAL,
+} as const satisfies Record<ErrorKind, status>;
+
+const kindOfCode = new Map<number, ErrorKind>(errorKinds.map((kind) => [codes[kind], kind]));
+const detailBytesMax = 4096;
+
+export interface StatusObject {
+  readonly code: status;
+  readonly details: string;
+  readonly metadata: Metadata;
+}
+
+export function toStatus(error: unknown): StatusObject {
+  const { kind, message } = toClusterError(error);
+  return { code: codes[kind], details: message.slice(0, detailBytesMax), metadata: new Metadata() };
+}
+
+/** Anything a gRPC call rejects with, as a ClusterError; `peer` names who was asked. */
+export function fromServiceError(error: Error, peer: string): ClusterError {
+  const code = (error as Partial<ServiceError>).code;
+  if (code === undefined) return toClusterError(error);
+  const kind = kindOfCode.get(code) ?? 'internal';
+  const details = (error as ServiceError).details;
+  const message = isTransport(kind, details) ? `${peer} cannot be reached: ${details}` : details;
+  return new ClusterError(kind, message, { cause: error });
+}
+
+/** grpc-js's own words for a connection that failed, as opposed to an answer of the peer. */
+function isTransport(kind: ErrorKind, details: string): boolean {
+  return kind === 'unavailable' && /^(No connection established|Connection dropped|Name resolution|14 )/.test(details);
+}
