@@ -29,6 +29,11 @@ export interface AssignmentSet {
   readonly removedSecrets: readonly string[];
   readonly configs: readonly AssignedConfig[];
   readonly removedConfigs: readonly string[];
+  /**
+   * More parts of this set follow, with the same kind and numbers; nothing is applied before the last part is here.
+   * Keeps messages small: a full set of a busy node can be many megabytes.
+   */
+  readonly more?: boolean;
 }
 
 export interface ManagerPeer {
@@ -78,6 +83,8 @@ export type AgentMessage =
 export type ManagerMessage =
   /** Accepted: beat this often. */
   | { readonly kind: 'welcome'; readonly session: string; readonly heartbeatMs: number }
+  /** Answers a beat, so that the agent notices a dead connection; the period may have changed. */
+  | { readonly kind: 'beatAck'; readonly heartbeatMs: number }
   /** Not the leader (any more): ask there; empty address = unknown, try another manager later. */
   | { readonly kind: 'redirect'; readonly leader: ManagerPeer | null }
   | { readonly kind: 'assignments'; readonly set: AssignmentSet }
@@ -87,4 +94,13 @@ export type ManagerMessage =
   /** The role this node should have; on a change the agent renews its certificate. */
   | { readonly kind: 'role'; readonly role: NodeRole }
   | { readonly kind: 'logOpen'; readonly subscription: string; readonly taskIds: readonly string[]; readonly query: LogQuery }
+  /** The reader took this many more `log` messages; an agent has at most `logWindow` of them unacknowledged per subscription. */
+  | { readonly kind: 'logAck'; readonly subscription: string; readonly messages: number }
   | { readonly kind: 'logClose'; readonly subscription: string };
+
+/** `log` messages of one subscription that may be on the way or unread; with `logMessageBytesMax` it bounds the broker's memory. */
+export const logWindow = 16;
+/** Text in one `log` message. */
+export const logMessageBytesMax = 64 * 1024;
+/** Reports in one `status` message; a longer one ends the session. */
+export const reportsPerMessageMax = 1000;

@@ -4,7 +4,7 @@
  * Errors are ClusterErrors with Docker's wording.
  */
 import type { LogLine, LogQuery } from './assignment.ts';
-import type { ClusterSpec, ConfigSpec, NodeRole, NodeSpec, SecretSpec, ServiceSpec } from './spec.ts';
+import type { ClusterSpec, ConfigSpec, NetworkSpec, NodeRole, NodeSpec, SecretSpec, ServiceSpec } from './spec.ts';
 import type { ClusterView } from './view.ts';
 
 export interface ControlMethods {
@@ -20,6 +20,8 @@ export interface ControlMethods {
   'config.create': { request: { spec: ConfigSpec }; response: { id: string } };
   'config.update': { request: { id: string; version: number; spec: ConfigSpec }; response: Record<string, never> };
   'config.remove': { request: { id: string }; response: Record<string, never> };
+  'network.create': { request: { spec: NetworkSpec }; response: { id: string; warnings: string[] } };
+  'network.remove': { request: { id: string }; response: Record<string, never> };
   'node.update': { request: { id: string; version: number; spec: NodeSpec }; response: Record<string, never> };
   'node.remove': { request: { id: string; force: boolean }; response: Record<string, never> };
   'cluster.update': {

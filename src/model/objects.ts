@@ -8,6 +8,7 @@ import type {
   ConfigSpec,
   EndpointSpec,
   Labels,
+  NetworkSpec,
   NodeRole,
   NodeSpec,
   Platform,
@@ -143,6 +144,10 @@ export interface Config extends StoreObject {
   readonly spec: ConfigSpec;
 }
 
+export interface Network extends StoreObject {
+  readonly spec: NetworkSpec;
+}
+
 /** Table name → object type. The order is the order of a snapshot. */
 export interface Tables {
   readonly cluster: Cluster;
@@ -151,9 +156,10 @@ export interface Tables {
   readonly task: Task;
   readonly secret: Secret;
   readonly config: Config;
+  readonly network: Network;
 }
 
 export type TableName = keyof Tables;
-export const tableNames = ['cluster', 'node', 'service', 'task', 'secret', 'config'] as const satisfies readonly TableName[];
+export const tableNames = ['cluster', 'node', 'service', 'task', 'secret', 'config', 'network'] as const satisfies readonly TableName[];
 
 export type { Availability, NodeRole, Platform };

@@ -250,3 +250,24 @@ export interface ClusterSpec {
   readonly TaskDefaults: { readonly LogDriver?: { readonly Name?: string; readonly Options?: Labels } };
   readonly EncryptionConfig: { readonly AutoLockManagers: boolean };
 }
+
+/** A network as users ask for it. Only the default networks of stacks exist today (`manager/controlapi/network.ts` says what is refused). */
+export interface NetworkSpec {
+  readonly Name: string;
+  readonly Labels: Labels;
+  readonly Driver: string;
+  readonly Attachable?: boolean;
+  readonly Internal?: boolean;
+  readonly Ingress?: boolean;
+  readonly ConfigOnly?: boolean;
+  readonly ConfigFrom?: { readonly Network?: string };
+  readonly EnableIPv4?: boolean;
+  readonly EnableIPv6?: boolean;
+  readonly Scope?: string;
+  readonly Options?: Labels;
+  readonly IPAM?: {
+    readonly Driver?: string;
+    readonly Options?: Labels;
+    readonly Config?: readonly Readonly<Record<string, unknown>>[];
+  };
+}

@@ -1,4 +1,4 @@
-import type { Cluster, Config, Node, Secret, Service, TableName, Tables, Task } from './objects.ts';
+import type { Cluster, Config, Network, Node, Secret, Service, TableName, Tables, Task } from './objects.ts';
 
 /**
  * Reading the cluster's state. Synchronous: what is read between two awaits belongs together; after an await read again.
@@ -13,10 +13,11 @@ export interface ClusterView {
   count(table: TableName): number;
   /** The single cluster object; undefined before `init`. */
   cluster(): Cluster | undefined;
-  /** Names are unique without regard to case within services, secrets and configs. */
+  /** Names are unique without regard to case within services, secrets, configs and networks. */
   serviceByName(name: string): Service | undefined;
   secretByName(name: string): Secret | undefined;
   configByName(name: string): Config | undefined;
+  networkByName(name: string): Network | undefined;
   tasksOfService(serviceId: string): Iterable<Task>;
   tasksOfNode(nodeId: string): Iterable<Task>;
   /** All tasks of a slot, oldest first. */

@@ -13,8 +13,8 @@ export interface StoredIdentity {
   readonly keyPem: string;
   readonly listenAddr: string;
   readonly advertiseAddr: string;
-  /** Raft member id while this node is a manager. */
-  readonly raftId?: number;
+  /** While this node is a manager: its Raft id, and the members that it was told of when it joined. */
+  readonly raft?: { readonly id: number; readonly members: readonly { readonly raftId: number; readonly nodeId: string; readonly addr: string }[] };
   readonly managers: readonly { readonly nodeId: string; readonly addr: string }[];
 }
 

@@ -29,6 +29,8 @@ export interface IssuedCertificate {
 }
 
 export interface RaftJoinResponse {
+  /** Set, and all else empty, when another manager leads: ask there. */
+  readonly redirect?: string;
   readonly raftId: number;
   readonly members: readonly { readonly raftId: number; readonly nodeId: string; readonly addr: string }[];
 }

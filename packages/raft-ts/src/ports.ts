@@ -40,8 +40,8 @@ export interface SnapshotStore {
   create(meta: Omit<SnapshotMeta, 'id'>, chunks: AsyncIterable<Uint8Array>): Promise<SnapshotMeta>;
   open(id: string): Promise<{ readonly meta: SnapshotMeta; readonly chunks: AsyncIterable<Uint8Array> }>;
   receive(meta: SnapshotMeta): Promise<SnapshotSink>;
-  /** Removes all but the newest `keep` snapshots. */
-  prune(keep: number): Promise<void>;
+  /** Removes all but the newest `keep` snapshots; never `pinned`, the one that the log refers to. */
+  prune(keep: number, pinned?: string): Promise<void>;
 }
 
 /** Turns bytes into what goes to disk and back: encryption at rest. Must be stateless per record. */

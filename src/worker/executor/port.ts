@@ -27,7 +27,10 @@ export interface Exit {
 export interface Controller {
   /** Image present and unpacked, files and network ready, container created but not started. Idempotent. */
   prepare(signal: AbortSignal): Promise<void>;
-  /** Process running; with a health check: resolves when first healthy. Idempotent: already running = fine. */
+  /**
+   * Process running; with a health check: resolves when first healthy. Idempotent: already running = fine, and a process that has
+   * ended since it was started (in this boot) is not started again: `wait` tells its exit. An abort leaves everything as it is.
+   */
   start(signal: AbortSignal): Promise<void>;
   /** Resolves when the container's process has ended, also when that was before this agent started. */
   wait(signal: AbortSignal): Promise<Exit>;
@@ -43,6 +46,11 @@ export interface Controller {
 
 export interface Executor {
   describe(): Promise<NodeDescription>;
+  /**
+   * Differs after a restart of the host, which ends every container without an exit to learn of: tasks that ran before are then
+   * prepared and started again under the same id. Absent: containers are assumed to outlive the agent.
+   */
+  bootId?(): Promise<string>;
   controller(task: AssignedTask, dependencies: Dependencies): Controller;
   /** Ids of tasks of which anything exists on this node: what the agent does not know gets removed. */
   existing(): Promise<readonly string[]>;

@@ -116,7 +116,7 @@ class RoutedNetwork implements NetworkDriver {
   }
 
   async #isWired(endpoint: Endpoint): Promise<boolean> {
-    const [links, namespaces] = await Promise.all([run('ip', ['-o', 'link', 'show']), readdir(netnsDir).catch(() => [])]);
+    const [links, namespaces] = await Promise.all([run('ip', ['-o', 'link', 'show']), readdir(netnsDir).catch((): string[] => [])]);
     return namespaces.includes(this.#namespace(endpoint.taskId)) && links.includes(` ${linkName(endpoint.taskId)}@`);
   }
 
@@ -169,7 +169,7 @@ class RoutedNetwork implements NetworkDriver {
     const links = await run('ip', ['-o', 'link', 'show', 'type', 'veth']);
     const strays = [...links.matchAll(new RegExp(`^\\d+: (${linkPrefix}[0-9a-f]{8})@`, 'gm'))].map(([, name]) => name ?? '');
     const lines = strays.filter((name) => !wantedLinks.has(name)).map((name) => `link delete ${name}`);
-    for (const name of await readdir(netnsDir).catch(() => [])) {
+    for (const name of await readdir(netnsDir).catch((): string[] => [])) {
       const taskId = name.startsWith(`${this.#options.prefix}-`) ? name.slice(this.#options.prefix.length + 1) : undefined;
       if (taskId !== undefined && !this.#endpoints.has(taskId)) lines.push(`netns delete ${name}`);
     }

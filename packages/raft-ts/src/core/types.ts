@@ -78,7 +78,7 @@ export interface CoreLimits {
 
 export interface CoreConfig {
   readonly id: NodeId;
-  /** Ticks without a leader before campaigning; each wait is drawn from [electionTicks, 2·electionTicks). */
+  /** Ticks without a leader before campaigning; each wait is drawn from (electionTicks, 2·electionTicks]. */
   readonly electionTicks: number;
   readonly heartbeatTicks: number;
   readonly preVote: boolean;
@@ -121,7 +121,8 @@ export type DropReason =
   | 'too-much-uncommitted'
   | 'conf-pending'
   | 'conf-invalid'
-  | 'too-large';
+  | 'too-large'
+  | 'too-many-reads';
 
 /** `at` is the id of the first entry of the batch. */
 export type Proposed =

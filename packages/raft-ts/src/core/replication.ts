@@ -1,0 +1,152 @@
+/** The leader's side of log replication [paper §5.3, thesis §10.2]. */
+import { must } from './errors.ts';
+import type { Progress } from './progress.ts';
+import { onHeartbeatRead, releaseParkedReads } from './reads.ts';
+import type { CoreState } from './state.ts';
+import type { AppendAck, Entry, HeartbeatAck, NodeId } from './types.ts';
+
+export function payloadBytes(entries: readonly Entry[]): number {
+  let bytes = 0;
+  for (const entry of entries) bytes += entry.data.byteLength;
+  return bytes;
+}
+
+/** Sends whatever peers may get now; called once per Ready. */
+export function flush(s: CoreState): void {
+  if (s.role !== 'leader') return;
+  if (s.heartbeatDue) broadcastHeartbeat(s);
+  if (!s.flushDue) return;
+  s.flushDue = false;
+  for (const peer of s.tracker.progress) {
+    if (peer.id === s.id) continue;
+    while (sendAppend(s, peer, false));
+    if (s.log.commit > peer.sentCommit && peer.sentCommit < peer.next - 1) sendAppend(s, peer, true);
+  }
+}
+
+/** One append message or a snapshot, unless the peer is paused or has all; an empty one only when asked for. */
+function sendAppend(s: CoreState, peer: Progress, allowEmpty: boolean): boolean {
+  if (peer.blocked) return false;
+  const prevIndex = peer.next - 1;
+  const prevTerm = s.log.term(prevIndex);
+  if (prevTerm === undefined) return sendSnapshot(s, peer);
+  let entries: readonly Entry[] | 'compacted' = [];
+  if (peer.state !== 'replicate' || !peer.inflights.full()) {
+    entries = s.log.from(peer.next, s.config.limits.maxMessageBytes);
+  }
+  if (entries === 'compacted') return sendSnapshot(s, peer);
+  if (entries.length === 0 && !allowEmpty) return false;
+  const { commit } = s.log;
+  const prev = { index: prevIndex, term: prevTerm };
+  s.send({ type: 'append', ...s.head(peer.id), prev, entries, commit, epoch: peer.epoch });
+  peer.sent(entries.length, payloadBytes(entries));
+  peer.sentCommit = commit;
+  return true;
+}
+
+function sendSnapshot(s: CoreState, peer: Progress): boolean {
+  if (!peer.recentlyActive) return false;
+  const snapshot = s.log.storedSnapshot();
+  if (snapshot === 'not-ready') {
+    s.trace('snapshot-not-ready', { to: peer.id });
+    return false;
+  }
+  must(snapshot.index + 1 >= s.log.firstIndex, 'the stored snapshot does not reach the log');
+  peer.becomeSnapshot(snapshot.index);
+  s.send({ type: 'snapshot', ...s.head(peer.id), snapshot, epoch: peer.epoch });
+  s.trace('snapshot', { to: peer.id, index: snapshot.index });
+  return true;
+}
+
+export function broadcastHeartbeat(s: CoreState): void {
+  s.heartbeatDue = false;
+  for (const peer of s.tracker.progress) {
+    if (peer.id === s.id) continue;
+    // What the peer has not acknowledged may differ from ours, so it must not commit it.
+    const commit = Math.min(peer.match, s.log.commit);
+    s.send({ type: 'heartbeat', ...s.head(peer.id), commit, read: s.reads.counter });
+    peer.sentCommit = Math.max(peer.sentCommit, commit);
+  }
+}
+
+export function onAppendAck(s: CoreState, m: AppendAck): void {
+  const peer = s.tracker.get(m.from);
+  if (!peer || peer.epoch !== m.epoch) return;
+  peer.recentlyActive = true;
+  s.flushDue = true;
+  if (m.reject) onReject(s, peer, m.reject);
+  else if (m.match !== undefined) onMatch(s, peer, m.match);
+}
+
+function onReject(s: CoreState, peer: Progress, reject: NonNullable<AppendAck['reject']>): void {
+  let hint = reject.hint.index;
+  if (reject.hint.term > 0) {
+    // The refuser's entries up to the hint have at most this term; ours beyond it cannot match.
+    hint = s.log.lastWithTermAtMost(Math.min(hint, s.log.lastIndex), reject.hint.term, 0).index;
+  }
+  if (peer.refused(reject.prev, hint)) s.trace('refused', { by: peer.id, prev: reject.prev, next: peer.next });
+}
+
+function onMatch(s: CoreState, peer: Progress, match: number): void {
+  must(match <= s.log.lastIndex, `node ${String(peer.id)} acknowledges ${String(match)}, which was never sent`);
+  const moved = peer.acked(match);
+  if (!moved && !(peer.state === 'probe' && match === peer.match)) return;
+  if (peer.state === 'replicate') {
+    peer.inflights.freeTo(match);
+    peer.paused = peer.inflights.full();
+  } else if (peer.state === 'probe' || peer.match + 1 >= s.log.firstIndex) {
+    peer.becomeReplicate();
+  }
+  if (moved) maybeCommit(s);
+  if (s.transferee === peer.id && peer.match === s.log.lastIndex) sendTimeoutNow(s, peer.id);
+}
+
+export function onHeartbeatAck(s: CoreState, m: HeartbeatAck): void {
+  const peer = s.tracker.get(m.from);
+  if (!peer) return;
+  peer.recentlyActive = true;
+  if (peer.state !== 'snapshot') {
+    peer.paused = false;
+    // Even with a full window: lost appends show only when the next one is refused.
+    if (peer.match < s.log.lastIndex || peer.state === 'probe') sendAppend(s, peer, true);
+  }
+  s.flushDue = true;
+  onHeartbeatRead(s, m);
+}
+
+/** Our own log is durable up to `index`. */
+export function onOwnDurable(s: CoreState, index: number): void {
+  const self = s.tracker.get(s.id);
+  if (self?.acked(index)) maybeCommit(s);
+}
+
+/** Only an entry of the current term is committed by counting [paper §5.4.2]. */
+export function maybeCommit(s: CoreState): boolean {
+  const index = Math.min(s.tracker.committed(), s.log.lastIndex);
+  if (index <= s.log.commit || s.log.term(index) !== s.term) return false;
+  const first = s.log.commit < s.leaderSince;
+  s.log.commitTo(index);
+  s.trace('commit', { index });
+  s.flushDue = true;
+  if (first) releaseParkedReads(s);
+  return true;
+}
+
+export function onUnreachable(s: CoreState, id: NodeId): void {
+  const peer = s.tracker.get(id);
+  if (s.role !== 'leader' || id === s.id || peer?.state !== 'replicate') return;
+  peer.becomeProbe();
+}
+
+export function onSnapshotReport(s: CoreState, id: NodeId, ok: boolean): void {
+  const peer = s.tracker.get(id);
+  if (s.role !== 'leader' || peer?.state !== 'snapshot') return;
+  if (!ok) peer.pendingSnapshot = 0;
+  peer.becomeProbe();
+  // Until it speaks up: after success its acknowledgement is on the way, after failure it should not be flooded.
+  peer.paused = true;
+}
+
+export function sendTimeoutNow(s: CoreState, to: NodeId): void {
+  s.send({ type: 'timeout-now', ...s.head(to) });
+}

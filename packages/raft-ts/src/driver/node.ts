@@ -1,0 +1,651 @@
+/**
+ * RaftNode drives the core: it is the only caller of RaftCore, and everything it does happens in `#turn`, at most once
+ * per turn of the event loop. A turn takes in what the disk finished, what peers sent, what callers proposed, and then
+ * empties the core: messages leave in one batch per peer, one log batch goes to the disk while they travel, committed
+ * entries are applied.
+ *
+ * Promised: answers that depend on the disk leave after the disk; entries are applied once, in order, after they are
+ * durable here; a proposal's failure says whether it may still be committed. Any failure of disk, state machine or an
+ * invariant stops the node for good (`onFault`). Never done: retrying a disk write, applying from within a caller's turn.
+ */
+import { decodeConfChange } from '../core/confchange.ts';
+import { RaftCore } from '../core/raft.ts';
+import type {
+  AppendTask,
+  ApplyTask,
+  ConfChange,
+  ConfState,
+  Entry,
+  EntryId,
+  Index,
+  InstallSnapshot,
+  Message,
+  NodeId,
+  Ready,
+  Role,
+  SnapshotMeta,
+  Status,
+  Term,
+} from '../core/types.ts';
+import { EntryKind } from '../core/types.ts';
+import { dropError, NodeClosed, NotLeaderError, OutcomeUnknown, ProposalDropped, TransferFailed } from './errors.ts';
+import type { MemoryLog } from './memory-log.ts';
+import type { RaftNodeOptions, Settings } from './options.ts';
+import { settingsOf } from './options.ts';
+import type { Outcome } from './pending.ts';
+import { PendingEntries, Waiter } from './pending.ts';
+import { ReadBarriers } from './reads.ts';
+import type { RecoveredNode } from './recover.ts';
+import { recover } from './recover.ts';
+import { Snapshotter } from './snapshotter.ts';
+import { Ticker } from './ticker.ts';
+
+export interface NodeState {
+  readonly role: Role;
+  readonly term: Term;
+  readonly leader: NodeId | 0;
+}
+
+interface Proposal<R> {
+  readonly data: Uint8Array;
+  readonly waiter: Waiter<Outcome<R>>;
+}
+
+interface CatchUp {
+  readonly id: NodeId;
+  readonly maxLag: number;
+  readonly waiter: Waiter<void>;
+}
+
+const inboxMessages = 8192;
+const queuedProposals = 65_536;
+const waitingReads = 65_536;
+const proposalsPerEntryBatch = 4096;
+/** Apply tasks of one turn; the rest waits for the next, so that a long replay does not starve heartbeats. */
+const appliesPerTurn = 8;
+
+export class RaftNode<R> {
+  readonly #settings: Settings<R>;
+  readonly #core: RaftCore;
+  readonly #log: MemoryLog;
+  readonly #snapshotter: Snapshotter<R>;
+  readonly #reads: ReadBarriers;
+  readonly #ticker: Ticker;
+
+  #scheduled = false;
+  #stopped = false;
+  #fault: Error | undefined;
+  #closing: Promise<void> | undefined;
+
+  #events: (() => void)[] = [];
+  #inbox: Message[] = [];
+  readonly #outgoing = new Map<NodeId, Message[]>();
+  readonly #unreachable = new Set<NodeId>();
+
+  #queue: Proposal<R>[] = [];
+  readonly #proposals = new PendingEntries<R>();
+  readonly #confChanges = new PendingEntries<ConfState>();
+  #jointWaiters: { readonly outcome: Outcome<ConfState>; readonly waiter: Waiter<Outcome<ConfState>> }[] = [];
+  #transfer: Waiter<NodeId> | undefined;
+  #catchUps: CatchUp[] = [];
+
+  #applyQueue: ApplyTask[] = [];
+  #restores = 0;
+  #restored: Promise<void> = Promise.resolve();
+  #applied: EntryId;
+  #conf: ConfState;
+  #newestSnapshot: Index;
+  #bytesSinceSnapshot = 0;
+
+  #state: NodeState;
+  readonly #stateHandlers = new Set<(state: NodeState) => void>();
+  readonly #faultHandlers: ((fault: Error) => void)[] = [];
+
+  static async open<R>(options: RaftNodeOptions<R>): Promise<RaftNode<R>> {
+    const settings = settingsOf(options);
+    const recovered = await recover(settings);
+    const node = new RaftNode(settings, recovered);
+    node.#start();
+    return node;
+  }
+
+  private constructor(settings: Settings<R>, recovered: RecoveredNode) {
+    const { runtime, id, trace } = settings;
+    const { log, from } = recovered;
+    this.#settings = settings;
+    this.#log = log;
+    const config = {
+      id,
+      electionTicks: settings.electionTicks,
+      heartbeatTicks: settings.heartbeatTicks,
+      preVote: true,
+      checkQuorum: true,
+      stepDownOnRemoval: true,
+      limits: settings.limits,
+      random: runtime.random,
+    };
+    this.#core = new RaftCore(trace === undefined ? config : { ...config, trace }, log, from);
+    const snapshot = log.snapshot();
+    this.#newestSnapshot = snapshot === 'not-ready' ? 0 : snapshot.index;
+    this.#applied = snapshot === 'not-ready' ? { term: 0, index: 0 } : { term: snapshot.term, index: snapshot.index };
+    this.#conf = from.conf;
+    this.#state = { role: 'follower', term: from.hardState.term, leader: 0 };
+    this.#reads = new ReadBarriers(this.#core, {
+      retryTicks: settings.electionTicks,
+      firstToken: runtime.random.uint32() * 2 ** 20 + 1,
+    });
+    this.#snapshotter = new Snapshotter(settings, {
+      run: (event) => this.#run(event),
+      step: (message) => this.#stopped || this.#core.step(message),
+      report: (peer, ok) => this.#stopped || this.#core.snapshotReport(peer, ok),
+      isStale: (message) => this.#isStaleSnapshot(message),
+      taken: (meta) => this.#snapshotTaken(meta),
+    });
+    this.#ticker = new Ticker(runtime, settings.tickMs, (ticks) => this.#tick(ticks));
+  }
+
+  #start(): void {
+    const { transport, peers } = this.#settings;
+    transport.onMessages((messages) => this.#receive(messages));
+    transport.onUnreachable((id) => {
+      this.#unreachable.add(id);
+      this.#schedule();
+    });
+    transport.onSnapshot((message, chunks) => this.#snapshotter.receive(message, chunks));
+    transport.setPeers(peers);
+    this.#ticker.start();
+    this.#schedule();
+  }
+
+  // What callers ask for.
+
+  /** Resolves when the entry is committed and applied here. Rejections: see driver/errors.ts. */
+  propose(data: Uint8Array, options: { readonly signal?: AbortSignal } = {}): Promise<Outcome<R>> {
+    return new Promise((resolve, reject) => {
+      if (this.#stopped) return reject(new NodeClosed({ cause: this.#fault }));
+      if (data.length === 0) return reject(new RangeError('Cannot propose: the entry is empty'));
+      if (data.length > this.#settings.maxProposalBytes) return reject(new ProposalDropped('too-large'));
+      if (this.#queue.length + this.#proposals.size >= queuedProposals) return reject(new ProposalDropped('queue-full'));
+      const waiter = this.#waiter(resolve, reject, options);
+      this.#queue.push({ data, waiter });
+      this.#schedule();
+    });
+  }
+
+  /** Resolves when this node's state machine holds everything that was committed when this was called. */
+  readBarrier(options: { readonly signal?: AbortSignal } = {}): Promise<Index> {
+    return new Promise((resolve, reject) => {
+      if (this.#stopped) return reject(new NodeClosed({ cause: this.#fault }));
+      if (this.#reads.size >= waitingReads) return reject(new ProposalDropped('queue-full'));
+      this.#reads.add(this.#waiter(resolve, reject, options));
+      this.#schedule();
+    });
+  }
+
+  /** Resolves when the change is applied here and, if it goes through a joint configuration by itself, has left it. */
+  async changeMembers(change: ConfChange, options: { readonly signal?: AbortSignal } = {}): Promise<ConfState> {
+    const outcome = await this.#ask<Outcome<ConfState>>(options, (waiter) => {
+      const proposed = this.#core.proposeConfChange(change);
+      if (proposed.ok) this.#confChanges.add(proposed.at, waiter);
+      else waiter.reject(dropError(proposed.reason, proposed.leader));
+    });
+    return outcome.result;
+  }
+
+  /** Resolves when the peer's log is at most `maxLag` entries behind ours. Only the leader knows. */
+  waitCaughtUp(id: NodeId, options: { readonly maxLag?: number; readonly signal?: AbortSignal } = {}): Promise<void> {
+    const { maxLag = 16, ...rest } = options;
+    return this.#ask(rest, (waiter) => this.#catchUps.push({ id, maxLag, waiter }), Number.POSITIVE_INFINITY);
+  }
+
+  /** Hands leadership to `to`, or to the best placed voter; resolves with the new leader. */
+  transferLeadership(to?: NodeId): Promise<NodeId> {
+    const limitMs = this.#settings.electionTicks * this.#settings.tickMs * 3;
+    return this.#ask(
+      {},
+      (waiter) => {
+        const started = this.#core.transferLeadership(to ?? 'best');
+        if (started !== 'started') return waiter.reject(dropError(started, this.#core.status().leader));
+        this.#transfer?.reject(new TransferFailed());
+        this.#transfer = waiter;
+      },
+      limitMs,
+    );
+  }
+
+  status(): Status {
+    return { ...this.#core.status(), applied: this.#applied.index };
+  }
+
+  invariants(): readonly string[] {
+    return this.#core.invariants();
+  }
+
+  /** Called at every change of role, term or leader, and once now; the returned function ends it. */
+  onState(handle: (state: NodeState) => void): () => void {
+    this.#stateHandlers.add(handle);
+    handle(this.#state);
+    return () => void this.#stateHandlers.delete(handle);
+  }
+
+  /** Called once when the node stops because something broke; at once if that has already happened. */
+  onFault(handle: (fault: Error) => void): void {
+    if (this.#fault !== undefined) handle(this.#fault);
+    else this.#faultHandlers.push(handle);
+  }
+
+  setPeers(peers: ReadonlyMap<NodeId, string>): void {
+    this.#settings.transport.setPeers(peers);
+  }
+
+  /** Makes this node ask for votes now; for tests and operators. */
+  campaign(): void {
+    this.#run(() => this.#core.campaign());
+  }
+
+  /** Hands leadership over if it can, then stops and closes transport and log. Calling it twice does no harm. */
+  close(options: { readonly transfer?: boolean } = {}): Promise<void> {
+    this.#closing ??= this.#close(options.transfer ?? true);
+    return this.#closing;
+  }
+
+  async #close(transfer: boolean): Promise<void> {
+    const othersVote = this.#conf.voters.some((id) => id !== this.#settings.id);
+    if (transfer && !this.#stopped && othersVote && this.#core.status().role === 'leader') {
+      await this.transferLeadership().catch(() => {});
+    }
+    this.#stop(new NodeClosed());
+    await this.#snapshotter.close();
+    await this.#restored;
+    await this.#settings.transport.close();
+    await this.#settings.log.close();
+  }
+
+  #waiter<T>(
+    resolve: (value: T) => void,
+    reject: (reason: unknown) => void,
+    options: { readonly signal?: AbortSignal },
+    limitMs = this.#settings.proposalTimeoutMs,
+  ): Waiter<T> {
+    return new Waiter(resolve, reject, { deadlineMs: this.#settings.runtime.now() + limitMs, signal: options.signal });
+  }
+
+  /** Runs `begin` in the node's next turn, where the core may be called. */
+  #ask<T>(
+    options: { readonly signal?: AbortSignal },
+    begin: (waiter: Waiter<T>) => void,
+    limitMs?: number,
+  ): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const waiter = this.#waiter(resolve, reject, options, limitMs);
+      this.#run(() => {
+        if (this.#stopped) waiter.reject(new NodeClosed({ cause: this.#fault }));
+        else if (!waiter.settled) begin(waiter);
+      });
+    });
+  }
+
+  // The turn.
+
+  #run(event: () => void): void {
+    if (this.#stopped) return event();
+    this.#events.push(event);
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#stopped) return;
+    this.#scheduled = true;
+    this.#settings.runtime.defer(() => {
+      this.#scheduled = false;
+      if (!this.#stopped) this.#turn();
+    });
+  }
+
+  #turn(): void {
+    try {
+      this.#takeEvents();
+      this.#takeInbox();
+      this.#takeProposals();
+      this.#reads.ask();
+      this.#emptyCore();
+      this.#checkCatchUps();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #takeEvents(): void {
+    const events = this.#events;
+    this.#events = [];
+    for (const event of events) event();
+    for (const id of this.#unreachable) this.#core.peerUnreachable(id);
+    this.#unreachable.clear();
+  }
+
+  #receive(messages: readonly Message[]): void {
+    if (this.#stopped) return;
+    for (const message of messages) {
+      if (message.to !== this.#settings.id || message.from === message.to) continue;
+      // Losing messages is allowed; holding ever more of them is not.
+      if (this.#inbox.length >= inboxMessages) break;
+      this.#inbox.push(message);
+    }
+    this.#schedule();
+  }
+
+  #takeInbox(): void {
+    const inbox = this.#inbox;
+    this.#inbox = [];
+    for (const message of inbox) {
+      // A snapshot without its bytes is no snapshot: those come through the snapshotter.
+      if (message.type !== 'snapshot') this.#core.step(message);
+    }
+  }
+
+  #takeProposals(): void {
+    if (this.#queue.length === 0) return;
+    const queue = this.#queue;
+    this.#queue = [];
+    let group: Proposal<R>[] = [];
+    let bytes = 0;
+    for (const proposal of queue) {
+      if (proposal.waiter.settled) continue;
+      if (bytes + proposal.data.length > this.#settings.limits.maxMessageBytes || group.length >= proposalsPerEntryBatch) {
+        this.#proposeGroup(group);
+        group = [];
+        bytes = 0;
+      }
+      group.push(proposal);
+      bytes += proposal.data.length;
+    }
+    this.#proposeGroup(group);
+  }
+
+  #proposeGroup(group: readonly Proposal<R>[]): void {
+    if (group.length === 0) return;
+    const proposed = this.#core.propose(group.map((proposal) => proposal.data));
+    if (!proposed.ok) {
+      for (const { waiter } of group) waiter.reject(dropError(proposed.reason, proposed.leader));
+      return;
+    }
+    let { index } = proposed.at;
+    for (const { waiter } of group) {
+      this.#proposals.add({ term: proposed.at.term, index }, waiter);
+      index += 1;
+    }
+  }
+
+  #emptyCore(): void {
+    let budget = appliesPerTurn;
+    for (;;) {
+      while (this.#core.hasReady()) this.#handle(this.#core.takeReady());
+      if (budget === 0 || !this.#applyNext()) break;
+      budget -= 1;
+    }
+    if (this.#applyQueue.length > 0 && this.#restores === 0) this.#schedule();
+    this.#reads.release(this.#applied.index);
+    this.#flush();
+    this.#snapshotIfDue();
+  }
+
+  #handle(ready: Ready): void {
+    if (ready.state !== undefined) this.#changeState(ready.state);
+    for (const message of ready.send) this.#post(message);
+    if (ready.append !== undefined) this.#write(ready.append);
+    if (ready.apply !== undefined) this.#applyQueue.push(ready.apply);
+    for (const { token, index } of ready.reads) this.#reads.answered(token, index);
+    for (const token of ready.readsFailed) this.#reads.failed(token);
+  }
+
+  #post(message: Message): void {
+    if (message.type === 'snapshot') return this.#snapshotter.send(message);
+    const batch = this.#outgoing.get(message.to);
+    if (batch === undefined) this.#outgoing.set(message.to, [message]);
+    else batch.push(message);
+  }
+
+  #flush(): void {
+    if (this.#outgoing.size === 0) return;
+    const batches = [...this.#outgoing];
+    this.#outgoing.clear();
+    for (const [to, batch] of batches) this.#settings.transport.send(to, batch);
+  }
+
+  #changeState(state: NonNullable<Ready['state']>): void {
+    const { role, term, leader, transferee } = state;
+    const old = this.#state;
+    this.#state = { role, term, leader };
+    if (this.#transfer !== undefined) this.#watchTransfer(this.#transfer, leader, transferee);
+    if (old.role === role && old.term === term && old.leader === leader) return;
+    for (const handle of this.#stateHandlers) handle(this.#state);
+  }
+
+  #watchTransfer(waiter: Waiter<NodeId>, leader: NodeId | 0, transferee: NodeId | 0): void {
+    const { id } = this.#settings;
+    if (leader === 0) return;
+    if (leader !== id) waiter.resolve(leader);
+    else if (transferee === 0) waiter.reject(new TransferFailed());
+    if (waiter.settled) this.#transfer = undefined;
+  }
+
+  #tick(ticks: number): void {
+    if (this.#stopped) return;
+    const nowMs = this.#settings.runtime.now();
+    try {
+      for (let i = 0; i < ticks; i++) this.#core.tick();
+      this.#proposals.expire(nowMs);
+      this.#confChanges.expire(nowMs);
+      this.#expireOthers(nowMs);
+      this.#reads.tick(nowMs, this.#state.leader);
+    } catch (error) {
+      return this.#fail(error);
+    }
+    this.#schedule();
+  }
+
+  #expireOthers(nowMs: number): void {
+    if (this.#transfer !== undefined && this.#transfer.deadlineMs <= nowMs) {
+      this.#transfer.reject(new TransferFailed());
+      this.#transfer = undefined;
+    }
+    for (const { waiter } of this.#jointWaiters) {
+      if (waiter.deadlineMs <= nowMs) waiter.reject(new OutcomeUnknown(waiter.at));
+    }
+    this.#jointWaiters = this.#jointWaiters.filter(({ waiter }) => !waiter.settled);
+  }
+
+  #checkCatchUps(): void {
+    if (this.#catchUps.length === 0) return;
+    const { role, leader, progress, lastIndex } = this.#core.status();
+    for (const { id, maxLag, waiter } of this.#catchUps) {
+      const peer = progress.find((candidate) => candidate.id === id);
+      if (role !== 'leader') waiter.reject(new NotLeaderError(leader));
+      else if (peer === undefined) waiter.reject(new ProposalDropped('not-member'));
+      else if (peer.state === 'replicate' && lastIndex - peer.match <= maxLag) waiter.resolve();
+    }
+    this.#catchUps = this.#catchUps.filter(({ waiter }) => !waiter.settled);
+  }
+
+  // The disk.
+
+  /** Batches become durable in the order given, which is the order in which the store resolves them. */
+  #write(task: AppendTask): void {
+    const { hardState, snapshot, entries, mustSync } = task;
+    if (snapshot !== undefined) this.#newestSnapshot = Math.max(this.#newestSnapshot, snapshot.index);
+    const batch = {
+      entries,
+      sync: mustSync || snapshot !== undefined,
+      ...(hardState === undefined ? {} : { hardState }),
+      ...(snapshot === undefined ? {} : { snapshot }),
+    };
+    this.#settings.log.append(batch).then(
+      () => this.#run(() => this.#written(task)),
+      (error: unknown) => this.#fail(error),
+    );
+  }
+
+  #written(task: AppendTask): void {
+    if (this.#stopped) return;
+    if (task.snapshot !== undefined) this.#log.install(task.snapshot);
+    this.#log.append(task.entries);
+    this.#core.appended(task);
+    for (const message of task.onDurable) this.#post(message);
+    if (task.snapshot !== undefined) this.#restore(task.snapshot);
+  }
+
+  // The state machine.
+
+  /** Puts the leader's snapshot in place of the state; apply tasks wait for it. */
+  #restore(snapshot: SnapshotMeta): void {
+    this.#restores += 1;
+    // One at a time, in order: a second snapshot may be installed while the first is still being read.
+    this.#restored = this.#restored
+      .then(() => (this.#stopped ? undefined : this.#restoreNow(snapshot)))
+      .catch((error: unknown) => this.#fail(error));
+  }
+
+  async #restoreNow(snapshot: SnapshotMeta): Promise<void> {
+    const { snapshots, machine, log } = this.#settings;
+    const { chunks } = await snapshots.open(snapshot.id);
+    await machine.restore(snapshot, chunks);
+    await log.compact(snapshot.index);
+    await snapshots.prune(1, snapshot.id);
+    this.#run(() => {
+      this.#restores -= 1;
+      this.#applied = { term: snapshot.term, index: snapshot.index };
+      this.#conf = snapshot.conf;
+      this.#bytesSinceSnapshot = 0;
+      this.#proposals.skippedTo(snapshot.index);
+      this.#confChanges.skippedTo(snapshot.index);
+    });
+  }
+
+  #applyNext(): boolean {
+    if (this.#restores > 0) return false;
+    const task = this.#applyQueue.shift();
+    if (task === undefined) return false;
+    const { entries } = task;
+    let from = 0;
+    for (const [at, entry] of entries.entries()) {
+      if (entry.kind !== EntryKind.Config && entry.data.length > 0) continue;
+      this.#applyNormal(entries, from, at);
+      if (entry.kind === EntryKind.Config) this.#applyConfig(entry);
+      else this.#skip(entry);
+      from = at + 1;
+    }
+    this.#applyNormal(entries, from, entries.length);
+    this.#bytesSinceSnapshot += task.bytes;
+    this.#core.applied(task);
+    return true;
+  }
+
+  #applyNormal(all: readonly Entry[], from: number, to: number): void {
+    if (from === to) return;
+    const entries = from === 0 && to === all.length ? all : all.slice(from, to);
+    const results = this.#settings.machine.apply(entries);
+    if (results.length !== entries.length) {
+      throw new RangeError(`state machine gave ${String(results.length)} results for ${String(entries.length)} entries`);
+    }
+    const waited = this.#proposals.size > 0 || this.#confChanges.size > 0;
+    for (let i = 0; waited && i < entries.length; i++) {
+      const entry = entries[i] as Entry;
+      this.#proposals.applied(entry, results[i] as R);
+      this.#confChanges.superseded(entry.index);
+    }
+    this.#markApplied(entries.at(-1) as Entry);
+  }
+
+  /** A new leader's empty entry: nothing for the state machine. */
+  #skip(entry: Entry): void {
+    this.#proposals.superseded(entry.index);
+    this.#confChanges.superseded(entry.index);
+    this.#markApplied(entry);
+  }
+
+  #applyConfig(entry: Entry): void {
+    const change = decodeConfChange(entry.data);
+    const conf = this.#core.applyConfChange(change, { term: entry.term, index: entry.index });
+    this.#conf = conf;
+    this.#markApplied(entry);
+    this.#proposals.superseded(entry.index);
+    this.#settings.machine.configured?.(conf, change.context);
+    const leaving = conf.autoLeave && conf.outgoing.length > 0;
+    const joint = this.#jointWaiters;
+    if (!leaving) {
+      this.#jointWaiters = [];
+      for (const { waiter, outcome } of joint) waiter.resolve({ at: outcome.at, result: conf });
+    }
+    this.#confChanges.applied(entry, conf, leaving ? (waiter, outcome) => joint.push({ waiter, outcome }) : undefined);
+  }
+
+  #markApplied(entry: EntryId): void {
+    if (entry.index <= this.#applied.index) {
+      throw new RangeError(`entry ${String(entry.index)} applied after ${String(this.#applied.index)}`);
+    }
+    this.#applied = { term: entry.term, index: entry.index };
+  }
+
+  // Snapshots.
+
+  #snapshotIfDue(): void {
+    const { snapshotEveryEntries, snapshotEveryBytes } = this.#settings;
+    if (this.#snapshotter.busy || this.#restores > 0 || this.#applied.index <= this.#newestSnapshot) return;
+    const entries = this.#applied.index - this.#newestSnapshot;
+    if (entries < snapshotEveryEntries && this.#bytesSinceSnapshot < snapshotEveryBytes) return;
+    this.#bytesSinceSnapshot = 0;
+    this.#snapshotter.create(this.#applied, this.#conf).catch((error: unknown) => this.#fail(error));
+  }
+
+  async #snapshotTaken(meta: SnapshotMeta): Promise<void> {
+    const { log, snapshots, keepEntries } = this.#settings;
+    // The leader's snapshot overtook ours.
+    if (this.#stopped || meta.index <= this.#newestSnapshot) return;
+    this.#newestSnapshot = meta.index;
+    await log.append({ snapshot: meta, entries: [], sync: true });
+    if (this.#stopped) return;
+    const current = this.#log.snapshot();
+    if (current !== 'not-ready' && current.index >= meta.index) return;
+    this.#log.snapshotTaken(meta);
+    this.#log.compact(Math.min(meta.index - keepEntries, this.#snapshotter.oldestSending()));
+    await log.compact(meta.index);
+    if (this.#newestSnapshot === meta.index) await snapshots.prune(1, meta.id);
+  }
+
+  #isStaleSnapshot(message: InstallSnapshot): boolean {
+    const { term, commit } = this.#core.status();
+    return message.term < term || message.snapshot.index <= commit;
+  }
+
+  // The end.
+
+  #fail(error: unknown): void {
+    if (this.#stopped) return;
+    this.#fault = error instanceof Error ? error : new Error('raft node broke', { cause: error });
+    this.#stop(this.#fault);
+    for (const handle of this.#faultHandlers) handle(this.#fault);
+  }
+
+  #stop(reason: Error): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.#ticker.stop();
+    const closed = reason instanceof NodeClosed ? reason : new NodeClosed({ cause: reason });
+    for (const { waiter } of this.#queue) waiter.reject(closed);
+    this.#queue = [];
+    this.#proposals.failAll(reason);
+    this.#confChanges.failAll(reason);
+    for (const { waiter } of this.#jointWaiters) waiter.reject(new OutcomeUnknown(waiter.at, { cause: reason }));
+    this.#jointWaiters = [];
+    for (const { waiter } of this.#catchUps) waiter.reject(closed);
+    this.#catchUps = [];
+    this.#reads.failAll(closed);
+    this.#transfer?.reject(closed);
+    // Events of a stopped node run at once: they only answer those who wait.
+    const events = this.#events;
+    this.#events = [];
+    this.#inbox = [];
+    this.#outgoing.clear();
+    for (const event of events) event();
+  }
+}

@@ -1,0 +1,8 @@
+/** Durable storage on files: the write-ahead log and the snapshots. */
+export { crc32c } from './crc32c.ts';
+export { LogCorrupt, SealBroken } from './errors.ts';
+export { DirectoryLocked, type FileHandle, type FileSystem, type OpenMode } from './file-system.ts';
+export { type CrashOptions, MemoryFileSystem, type Operation } from './memory-file-system.ts';
+export { nodeFileSystem } from './node-file-system.ts';
+export { createFileSnapshotStore, FileSnapshotStore, type SnapshotStoreOptions } from './snapshot-store.ts';
+export { createWalLogStore, WalLogStore, type WalOptions } from './wal.ts';

@@ -1,0 +1,107 @@
+import type { FastifyInstance } from 'fastify';
+import { ClusterError } from '../../lib/errors.ts';
+import { find } from '../../model/lookup.ts';
+import type { ClusterView } from '../../model/view.ts';
+import { type ApiContext, freshView, manager } from '../context.ts';
+import { decodeBody } from '../decode.ts';
+import { type Filters, parseFilters } from '../filters.ts';
+import { param, pathId } from '../query.ts';
+import { networkSpec } from '../schemas.ts';
+import { convertNetwork, isPredefined, type NetworkDocument, predefinedNetworks } from './convert.ts';
+
+const filterKeys = new Set(['id', 'name', 'label', 'driver', 'scope', 'type', 'dangling']);
+const pruneKeys = new Set(['label', 'label!']);
+
+export function networkRoutes(app: FastifyInstance, context: ApiContext): void {
+  const { respond } = context;
+
+  app.get('/networks', (request, reply) => {
+    const filters = parseFilters(param(request, 'filters'), filterKeys);
+    const view = viewIfManager(context);
+    return respond.json(reply, listNetworks(view, filters));
+  });
+
+  app.get('/networks/:id', (request, reply) => {
+    const network = findNetwork(viewIfManager(context), pathId(request), param(request, 'scope'));
+    if (network === undefined) throw new ClusterError('not_found', `network ${pathId(request)} not found`);
+    return respond.json(reply, network);
+  });
+
+  app.post('/networks/create', async (request, reply) => {
+    const spec = decodeBody(request.body, networkSpec);
+    const backend = manager(context);
+    const { id, warnings } = await backend.call('network.create', { spec });
+    return respond.json(reply, { Id: id, Warning: warnings.join('; ') }, 201);
+  });
+
+  app.delete('/networks/:id', async (request, reply) => {
+    await manager(context).call('network.remove', { id: pathId(request) });
+    return respond.empty(reply, 204);
+  });
+
+  app.post('/networks/prune', async (request, reply) => {
+    const filters = parseFilters(param(request, 'filters'), pruneKeys);
+    return respond.json(reply, { NetworksDeleted: await prune(context, filters) });
+  });
+}
+
+/** A node outside a swarm still has its local networks. */
+function viewIfManager(context: ApiContext): ClusterView | undefined {
+  return context.node.manager() === undefined ? undefined : freshView(context);
+}
+
+function listNetworks(view: ClusterView | undefined, filters: Filters): readonly NetworkDocument[] {
+  const networks = view === undefined ? [] : [...view.list('network')];
+  const all = [...predefinedNetworks('local'), ...networks.map(convertNetwork)];
+  return all.filter((network) => matches(view, network, filters));
+}
+
+function matches(view: ClusterView | undefined, network: NetworkDocument, filters: Filters): boolean {
+  const type = isPredefined(network) ? 'builtin' : 'custom';
+  return (
+    filters.prefix('id', network.Id) &&
+    filters.any('name', (name) => network.Name.includes(name)) &&
+    filters.labels('label', network.Labels) &&
+    filters.exact('driver', network.Driver) &&
+    filters.exact('scope', network.Scope) &&
+    filters.exact('type', type) &&
+    filters.any('dangling', (wanted) => {
+      return type === 'custom' && (wanted === 'true' || wanted === '1') === !isUsed(view, network.Id);
+    })
+  );
+}
+
+function isUsed(view: ClusterView | undefined, id: string): boolean {
+  for (const service of view?.list('service') ?? []) {
+    if (service.spec.TaskTemplate.Networks?.some((network) => network.Target === id)) return true;
+  }
+  return false;
+}
+
+function findNetwork(view: ClusterView | undefined, reference: string, scope: string): NetworkDocument | undefined {
+  const predefined = predefinedNetworks(scope === 'swarm' ? 'swarm' : 'local');
+  const known = predefined.find((network) => network.Name === reference);
+  if (known !== undefined) return known;
+  const network = view === undefined || scope === 'local' ? undefined : find(view, 'network', reference);
+  return network === undefined ? undefined : convertNetwork(network);
+}
+
+/** Removes what nothing uses; what came into use meanwhile is left. */
+async function prune(context: ApiContext, filters: Filters): Promise<readonly string[]> {
+  const backend = manager(context);
+  const view = freshView(context);
+  const unused = [...view.list('network')].filter(({ id, spec }) => {
+    const excluded = filters.has('label!') && filters.labels('label!', spec.Labels);
+    return filters.labels('label', spec.Labels) && !excluded && !isUsed(view, id);
+  });
+  const removed: string[] = [];
+  for (const network of unused) {
+    try {
+      await backend.call('network.remove', { id: network.id });
+      removed.push(network.spec.Name);
+    } catch (error) {
+      if (!(error instanceof ClusterError) || !['failed_precondition', 'not_found'].includes(error.kind)) throw error;
+    }
+  }
+  return removed;
+}

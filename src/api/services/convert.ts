@@ -1,0 +1,114 @@
+/** Services as Docker shows them. What is added to a spec on reading counts as equal when a client posts it back. */
+import { defaultUpdateConfig } from '../../model/defaults.ts';
+import type { Service, Task, UpdateStatus } from '../../model/objects.ts';
+import type { EndpointSpec, PortConfig, ServiceMode, ServiceSpec, TaskSpec } from '../../model/spec.ts';
+import { TaskState } from '../../model/task-state.ts';
+import type { ClusterView } from '../../model/view.ts';
+import { head, time } from '../common.ts';
+
+const second = 1_000_000_000;
+
+export function convertService(service: Service) {
+  return {
+    ...head(service),
+    Spec: convertServiceSpec(service.spec),
+    ...(service.previousSpec === undefined ? {} : { PreviousSpec: convertServiceSpec(service.previousSpec) }),
+    Endpoint: convertEndpoint(service.spec.EndpointSpec),
+    ...(service.updateStatus === undefined ? {} : { UpdateStatus: convertUpdateStatus(service.updateStatus) }),
+  };
+}
+
+export function convertServiceSpec(spec: ServiceSpec) {
+  return {
+    ...spec,
+    Labels: spec.Labels ?? {},
+    TaskTemplate: convertTaskSpec(spec.TaskTemplate),
+    Mode: convertMode(spec.Mode),
+    EndpointSpec: { ...spec.EndpointSpec, Mode: spec.EndpointSpec?.Mode || 'vip' },
+  };
+}
+
+/** Clients look into these parts without asking whether they are there. */
+export function convertTaskSpec(spec: TaskSpec) {
+  return {
+    ...spec,
+    Resources: { ...spec.Resources, Limits: spec.Resources?.Limits ?? {}, Reservations: spec.Resources?.Reservations ?? {} },
+    Placement: spec.Placement ?? {},
+    ForceUpdate: spec.ForceUpdate ?? 0,
+    Runtime: spec.Runtime || 'container',
+  };
+}
+
+function convertMode(mode: ServiceMode): ServiceMode {
+  if (mode.Replicated !== undefined) return { Replicated: { Replicas: mode.Replicated.Replicas ?? 1 } };
+  if (mode.ReplicatedJob === undefined) return mode;
+  const { MaxConcurrent = 1, TotalCompletions = 1 } = mode.ReplicatedJob;
+  return { ReplicatedJob: { MaxConcurrent, TotalCompletions } };
+}
+
+/** The spec with Docker's defaults written out (`insertDefaults=true`). */
+export function convertServiceWithDefaults(service: Service) {
+  const converted = convertService(service);
+  return { ...converted, Spec: withDefaults(converted.Spec) };
+}
+
+function withDefaults(spec: ReturnType<typeof convertServiceSpec>) {
+  const container = spec.TaskTemplate.ContainerSpec;
+  return {
+    ...spec,
+    TaskTemplate: {
+      ...spec.TaskTemplate,
+      ContainerSpec: {
+        ...container,
+        StopGracePeriod: container.StopGracePeriod ?? 10 * second,
+        DNSConfig: container.DNSConfig ?? {},
+      },
+      RestartPolicy: { Condition: 'any', Delay: 5 * second, MaxAttempts: 0, ...spec.TaskTemplate.RestartPolicy },
+    },
+    UpdateConfig: spec.UpdateConfig ?? defaultUpdateConfig,
+    RollbackConfig: spec.RollbackConfig ?? defaultUpdateConfig,
+  };
+}
+
+function convertEndpoint(spec: EndpointSpec | undefined) {
+  const ports = spec?.Ports ?? [];
+  return {
+    Spec: { ...spec, Mode: spec?.Mode || 'vip' },
+    ...(ports.length === 0 ? {} : { Ports: ports.map(convertPort) }),
+  };
+}
+
+export function convertPort(port: PortConfig): PortConfig {
+  return { ...port, Protocol: port.Protocol || 'tcp', PublishMode: port.PublishMode || 'ingress' };
+}
+
+function convertUpdateStatus(status: UpdateStatus) {
+  return {
+    State: status.state,
+    ...(status.startedAt === undefined ? {} : { StartedAt: time(status.startedAt) }),
+    ...(status.completedAt === undefined ? {} : { CompletedAt: time(status.completedAt) }),
+    Message: status.message,
+  };
+}
+
+/** How many tasks run and should run. A task that is being replaced, or whose node is down, does not count. */
+export function serviceStatus(view: ClusterView, service: Service) {
+  let running = 0;
+  let completed = 0;
+  for (const task of view.tasksOfService(service.id)) {
+    if (task.status.state === TaskState.complete) completed++;
+    else if (isRunning(view, task)) running++;
+  }
+  return { RunningTasks: running, DesiredTasks: service.spec.Mode.Replicated?.Replicas ?? 1, CompletedTasks: completed };
+}
+
+function isRunning(view: ClusterView, task: Task): boolean {
+  if (task.status.state !== TaskState.running || task.desired > TaskState.complete) return false;
+  return view.get('node', task.nodeId)?.status.state !== 'down';
+}
+
+export function modeName(mode: ServiceMode): string {
+  if (mode.Global !== undefined) return 'global';
+  if (mode.ReplicatedJob !== undefined) return 'replicated-job';
+  return mode.GlobalJob === undefined ? 'replicated' : 'global-job';
+}

@@ -1,0 +1,219 @@
+import { describe, expect, test } from 'vitest';
+import { TaskState } from '../../model/task-state.ts';
+import { filters, TestApi, web } from '../testing/fake-node.ts';
+
+describe('POST /services/create', () => {
+  test('answers 201 with the id, and the service reads back with what clients rely on', async () => {
+    const api = await TestApi.make();
+    const created = await api.post('/v1.50/services/create', web());
+    expect(created.status).toBe(201);
+    expect(created.body).toMatchObject({ ID: expect.stringMatching(/^[0-9a-z]{25}$/), Warnings: null });
+    const { body } = await api.get('/services/web');
+    expect(body).toMatchObject({
+      ID: created.body['ID'],
+      Spec: {
+        Name: 'web',
+        Labels: {},
+        Mode: { Replicated: { Replicas: 1 } },
+        TaskTemplate: { Placement: {}, Resources: { Limits: {}, Reservations: {} }, ForceUpdate: 0, Runtime: 'container' },
+        EndpointSpec: { Mode: 'vip' },
+      },
+      Endpoint: { Spec: { Mode: 'vip' } },
+    });
+    expect(body).not.toHaveProperty('UpdateStatus');
+    expect(body).not.toHaveProperty('PreviousSpec');
+  });
+
+  test('matches keys without regard to case, drops nulls and unknown keys', async () => {
+    const api = await TestApi.make();
+    await api.service({
+      name: 'web',
+      Labels: null,
+      version: 3,
+      TaskTemplate: {
+        ContainerSpec: { image: 'nginx', Args: null, Privileges: { CredentialSpec: null, SELinuxContext: null } },
+        Nonsense: 1,
+      },
+      Mode: { replicated: { replicas: 3 } },
+      EndpointSpec: { ExposedPorts: [1] },
+    });
+    const spec = api.node.store.view.serviceByName('web')?.spec;
+    expect(spec).toEqual({
+      Name: 'web',
+      Labels: {},
+      TaskTemplate: { ContainerSpec: { Image: 'nginx', Privileges: {} } },
+      Mode: { Replicated: { Replicas: 3 } },
+      EndpointSpec: {},
+    });
+  });
+
+  test('refuses a taken name with 409 and Docker’s words, as application/json without a charset', async () => {
+    const api = await TestApi.make();
+    await api.service(web());
+    const again = await api.post('/services/create', web());
+    expect(again.status).toBe(409);
+    expect(again.body).toEqual({ message: 'name conflicts with an existing object: service web already exists' });
+    expect(again.headers['content-type']).toBe('application/json');
+  });
+
+  test('invents a name when there is none', async () => {
+    const api = await TestApi.make();
+    await api.service({ TaskTemplate: { ContainerSpec: { Image: 'nginx' } } });
+    expect([...api.node.store.view.list('service')][0]?.spec.Name).toMatch(/^[a-z]+_[a-z]+$/);
+  });
+
+  test.each([
+    ['', 400, 'got EOF while reading request body'],
+    ['{"Name":', 400, 'invalid JSON: the request body is not valid JSON'],
+    ['[]', 400, 'invalid JSON: cannot use array as object in field of the body'],
+    ['{"Name":7}', 400, 'invalid JSON: cannot use number as string in field Name'],
+    ['{"Mode":{"Replicated":{"Replicas":-1}}}', 400, 'invalid JSON: cannot use number as unsigned integer in field Mode.Replicated.Replicas'],
+  ])('refuses the body %j', async (payload, status, message) => {
+    const api = await TestApi.make();
+    const answer = await api.send({ method: 'POST', url: '/services/create', payload, headers: { 'content-type': 'application/json' } });
+    expect([answer.status, answer.body]).toEqual([status, { message }]);
+  });
+
+  test('refuses registry credentials, but not their absence', async () => {
+    const api = await TestApi.make();
+    const auth = Buffer.from('{"username":"a","password":"b"}').toString('base64url');
+    const send = (value: string, name: string) =>
+      api.send({ method: 'POST', url: '/services/create', payload: { ...web(), Name: name }, headers: { 'x-registry-auth': value } });
+    expect((await send(auth, 'a')).body).toEqual({ message: 'registry credentials of services are not supported yet' });
+    expect((await send('e30=', 'b')).status).toBe(201);
+  });
+});
+
+describe('POST /services/{id}/update', () => {
+  test('needs the version that was read', async () => {
+    const api = await TestApi.make();
+    const id = await api.service(web());
+    expect((await api.post(`/services/${id}/update?version=999`, web())).body).toEqual({ message: 'update out of sequence' });
+    expect((await api.post(`/services/${id}/update`, web())).status).toBe(400);
+    expect((await api.post(`/services/${id}/update?version=NaN`, web())).body).toEqual({ message: "invalid service version 'NaN'" });
+  });
+
+  test('posting back what was read does not make tasks stale; another image does', async () => {
+    const api = await TestApi.make();
+    const id = await api.service(web());
+    const read = async () => (await api.get(`/services/${id}?insertDefaults=false`)).body as unknown as ServiceDocument;
+    const first = await read();
+    const second = await api.post(`/services/${id}/update?version=${first.Version.Index}`, first.Spec);
+    expect([second.status, second.body]).toEqual([200, { Warnings: null }]);
+    expect(api.node.store.view.get('service', id)?.specVersion).toBe(1);
+
+    const third = await read();
+    expect(third.Version.Index).toBeGreaterThan(first.Version.Index);
+    const spec = { ...third.Spec, TaskTemplate: { ...third.Spec.TaskTemplate, ContainerSpec: { Image: 'nginx:1.27' } } };
+    await api.post(`/services/${id}/update?version=${third.Version.Index}`, spec);
+    const service = api.node.store.view.get('service', id);
+    expect(service?.specVersion).toBe(2);
+    expect(service?.previousSpec?.TaskTemplate.ContainerSpec.Image).toBe('nginx:latest');
+  });
+
+  test.each([
+    [{ Name: 'other' }, 501, 'renaming services is not supported'],
+    [{ Mode: { Global: {} } }, 501, 'service mode change is not allowed'],
+  ])('refuses %j', async (change, status, message) => {
+    const api = await TestApi.make();
+    const id = await api.service(web());
+    const { version } = api.node.store.view.get('service', id)?.meta ?? { version: 0 };
+    const answer = await api.post(`/services/${id}/update?version=${version}`, web(change));
+    expect([answer.status, answer.body]).toEqual([status, { message }]);
+  });
+
+  test('rollback is refused by name', async () => {
+    const api = await TestApi.make();
+    const id = await api.service(web());
+    const answer = await api.post(`/services/${id}/update?version=1&rollback=previous`, web());
+    expect([answer.status, answer.body]).toEqual([501, { message: 'service rollback is not supported yet' }]);
+  });
+});
+
+interface ServiceDocument {
+  readonly Version: { readonly Index: number };
+  readonly Spec: { readonly TaskTemplate: object };
+}
+
+describe('GET /services', () => {
+  async function three() {
+    const api = await TestApi.make();
+    for (const [Name, Labels] of [['web', { tier: 'front' }], ['web-admin', { tier: 'back' }], ['db', {}]] as const) {
+      await api.service({ ...web(), Name, Labels });
+    }
+    return api;
+  }
+
+  test.each([
+    [{}, ['web', 'web-admin', 'db']],
+    [{ name: ['web'] }, ['web', 'web-admin']],
+    [{ name: { web: true } }, ['web', 'web-admin']],
+    [{ name: ['db', 'web-'] }, ['web-admin', 'db']],
+    [{ label: ['tier'] }, ['web', 'web-admin']],
+    [{ label: ['tier=back'] }, ['web-admin']],
+    [{ label: ['tier'], name: ['db'] }, []],
+    [{ mode: ['global'] }, []],
+    [{ mode: ['replicated'], runtime: ['container'] }, ['web', 'web-admin', 'db']],
+  ])('with filters %j lists %j', async (given, names) => {
+    const api = await three();
+    const { body } = await api.get(`/services?filters=${filters(given)}`);
+    expect(body.map((service) => (service['Spec'] as { Name: string }).Name)).toEqual(names);
+  });
+
+  test.each([
+    ['{"bogus":["x"]}', "invalid filter 'bogus'"],
+    ['{', 'invalid filter: not valid JSON'],
+    ['[]', 'invalid filter: not a JSON object'],
+    ['{"name":"web"}', 'invalid filter: values must be a list or an object'],
+  ])('refuses the filters %s', async (text, message) => {
+    const api = await TestApi.make();
+    const answer = await api.get(`/services?filters=${encodeURIComponent(text)}`);
+    expect([answer.status, answer.body]).toEqual([400, { message }]);
+  });
+
+  test('status=true counts tasks that run and are meant to, on nodes that are not down', async () => {
+    const api = await TestApi.make();
+    const id = await api.service(web({ Mode: { Replicated: { Replicas: 3 } } }));
+    await api.node.addNode('n2', { status: { state: 'down', message: '', addr: '', since: 0 } });
+    await api.node.addTask('t1', id);
+    await api.node.addTask('t2', id, { slot: 2, nodeId: 'n2' });
+    await api.node.addTask('t3', id, { slot: 3, desired: TaskState.shutdown });
+    const { body } = await api.get('/services?status=true');
+    expect(body[0]?.['ServiceStatus']).toEqual({ RunningTasks: 1, DesiredTasks: 3, CompletedTasks: 0 });
+    expect((await api.get('/services')).body[0]).not.toHaveProperty('ServiceStatus');
+  });
+
+  test('shows a change in the very next answer', async () => {
+    const api = await TestApi.make();
+    expect((await api.get('/services')).body).toEqual([]);
+    const id = await api.service(web());
+    expect((await api.get('/services')).body).toHaveLength(1);
+    expect((await api.delete(`/services/${id}`)).status).toBe(200);
+    expect((await api.get('/services')).body).toEqual([]);
+  });
+});
+
+describe('GET /services/{id}', () => {
+  test('finds by id, name and unique prefix of the id', async () => {
+    const api = await TestApi.make();
+    const id = await api.service(web());
+    for (const reference of [id, 'web', id.slice(0, 6)]) {
+      expect((await api.get(`/services/${reference}`)).body['ID']).toBe(id);
+    }
+    const missing = await api.get('/services/nope');
+    expect([missing.status, missing.body]).toEqual([404, { message: 'service nope not found' }]);
+  });
+
+  test('insertDefaults=true writes Docker’s defaults out', async () => {
+    const api = await TestApi.make();
+    await api.service(web());
+    const { body } = await api.get('/services/web?insertDefaults=true');
+    expect(body['Spec']).toMatchObject({
+      TaskTemplate: {
+        ContainerSpec: { StopGracePeriod: 10_000_000_000, DNSConfig: {} },
+        RestartPolicy: { Condition: 'any', Delay: 5_000_000_000, MaxAttempts: 0 },
+      },
+      UpdateConfig: { Parallelism: 1, Monitor: 5_000_000_000, Order: 'stop-first', FailureAction: 'pause' },
+    });
+  });
+});

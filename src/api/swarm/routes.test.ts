@@ -1,0 +1,94 @@
+import { describe, expect, test } from 'vitest';
+import { TestApi } from '../testing/fake-node.ts';
+
+describe('GET /swarm', () => {
+  test('shows settings and join tokens', async () => {
+    const api = await TestApi.make();
+    const { body } = await api.get('/swarm');
+    expect(body).toMatchObject({
+      ID: 'cluster',
+      Spec: { Name: 'default', Orchestration: { TaskHistoryRetentionLimit: 5 } },
+      JoinTokens: { Worker: 'worker-0', Manager: 'manager-0' },
+      RootRotationInProgress: false,
+    });
+    expect((await api.get('/swarm/unlockkey')).body).toEqual({ UnlockKey: '' });
+  });
+});
+
+describe('POST /swarm/update', () => {
+  const post = async (api: TestApi, query: string, change: object = {}) => {
+    const { Spec, Version } = (await api.get('/swarm')).body as unknown as { Spec: object; Version: { Index: number } };
+    return api.post(`/swarm/update?version=${Version.Index}${query}`, { ...Spec, ...change });
+  };
+
+  test('rotates one token and leaves the other', async () => {
+    const api = await TestApi.make();
+    expect((await post(api, '&rotateWorkerToken=true&rotateManagerToken=false')).status).toBe(200);
+    expect((await api.get('/swarm')).body['JoinTokens']).toEqual({ Worker: 'token-1', Manager: 'manager-0' });
+  });
+
+  test('stores settings that are used, refuses others by name', async () => {
+    const api = await TestApi.make();
+    expect((await post(api, '', { Orchestration: { TaskHistoryRetentionLimit: 1 } })).status).toBe(200);
+    expect(api.node.store.view.cluster()?.spec.Orchestration.TaskHistoryRetentionLimit).toBe(1);
+    const refusals = [
+      await post(api, '&rotateManagerUnlockKey=1'),
+      await post(api, '', { EncryptionConfig: { AutoLockManagers: true } }),
+      await post(api, '', { CAConfig: { NodeCertExpiry: 7776e12, ForceRotate: 1 } }),
+      await post(api, '', { Raft: { ElectionTick: 3 } }),
+    ];
+    expect(refusals.map(({ status, body }) => [status, body['message']])).toEqual([
+      [501, 'autolock is not supported yet'],
+      [501, 'autolock is not supported yet'],
+      [501, 'rotation of the root CA is not supported yet'],
+      [501, 'changing Raft.ElectionTick is not supported yet'],
+    ]);
+    expect((await post(api, '', { CAConfig: { NodeCertExpiry: 1 } })).status).toBe(400);
+    expect((await api.post('/swarm/update?version=0', {})).body).toEqual({ message: 'update out of sequence' });
+  });
+});
+
+describe('init, join, leave', () => {
+  const init = { ListenAddr: '0.0.0.0:2377', AdvertiseAddr: 'eth0', SubnetSize: 24, DefaultAddrPool: null, Spec: { Raft: { ElectionTick: 0 } } };
+
+  test('init answers with the bare node id; zero ticks mean the default', async () => {
+    const api = await TestApi.make();
+    api.node.state = 'inactive';
+    const answer = await api.post('/swarm/init', init);
+    expect([answer.status, answer.body]).toEqual([200, 'n1aaaaaaaaaaaaaaaaaaaaaaa']);
+    expect(api.node.inits).toEqual([
+      { listenAddr: '0.0.0.0:2377', advertiseAddr: 'eth0', availability: 'active', forceNewCluster: false, spec: {} },
+    ]);
+  });
+
+  test('a member of a swarm does neither; one that is in none cannot leave', async () => {
+    const api = await TestApi.make();
+    const text = 'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.';
+    expect(await api.post('/swarm/init', init)).toMatchObject({ status: 503, body: { message: text } });
+    const join = { RemoteAddrs: ['10.0.0.1:2377'], JoinToken: 'SWMTKN-1-x-y' };
+    expect(await api.post('/swarm/join', join)).toMatchObject({ status: 503, body: { message: text } });
+    api.node.state = 'inactive';
+    expect((await api.post('/swarm/join', join)).status).toBe(200);
+    expect(api.node.joins[0]).toMatchObject({ remoteAddrs: ['10.0.0.1:2377'], joinToken: 'SWMTKN-1-x-y' });
+    expect((await api.post('/swarm/leave')).body).toEqual({ message: 'This node is not part of a swarm' });
+  });
+
+  test('a manager leaves only with force', async () => {
+    const api = await TestApi.make();
+    const refused = await api.post('/swarm/leave');
+    expect([refused.status, refused.body['message']]).toEqual([503, expect.stringContaining('Removing the last manager')]);
+    expect((await api.post('/swarm/leave?force=1')).status).toBe(200);
+    expect(api.node.leaves).toEqual([true]);
+  });
+
+  test.each([
+    [{ AutoLockManagers: true }, 'autolock is not supported yet'],
+    [{ DataPathPort: 7777 }, 'a data path port is not supported yet'],
+    [{ DefaultAddrPool: ['10.0.0.0/8'] }, 'a default address pool is not supported yet'],
+  ])('init refuses %j', async (change, message) => {
+    const api = await TestApi.make();
+    api.node.state = 'inactive';
+    const answer = await api.post('/swarm/init', { ...init, ...change });
+    expect([answer.status, answer.body]).toEqual([501, { message }]);
+  });
+});

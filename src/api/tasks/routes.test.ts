@@ -1,0 +1,106 @@
+import { describe, expect, test } from 'vitest';
+import { TaskState } from '../../model/task-state.ts';
+import { filters, selfId, TestApi, web } from '../testing/fake-node.ts';
+
+async function someTasks() {
+  const api = await TestApi.make();
+  const id = await api.service(web({ Labels: { stack: 's' } }));
+  const other = await api.service({ ...web(), Name: 'db' });
+  await api.node.addNode('n2other');
+  await api.node.addTask('t1', id);
+  await api.node.addTask('t2', id, { slot: 2, nodeId: 'n2other', desired: TaskState.shutdown });
+  await api.node.addTask('t3', other, { nodeId: '' });
+  const list = async (given: object) => (await api.get(`/tasks?filters=${filters(given)}`)).body.map((task) => task['ID']);
+  return { api, id, other, list };
+}
+
+describe('GET /tasks', () => {
+  test.each([
+    [{}, ['t1', 't2', 't3']],
+    [{ service: { web: true } }, ['t1', 't2']],
+    [{ service: ['web', 'db'] }, ['t1', 't2', 't3']],
+    [{ node: ['host-n2'] }, ['t2']],
+    [{ node: [selfId], service: ['web'] }, ['t1']],
+    [{ 'desired-state': ['running'] }, ['t1', 't3']],
+    [{ 'desired-state': { shutdown: true } }, ['t2']],
+    [{ label: ['stack=s'] }, ['t1', 't2']],
+    [{ id: ['t3'] }, ['t3']],
+    [{ name: ['db.1'] }, ['t3']],
+  ])('with filters %j lists %j', async (given, ids) => {
+    const { list } = await someTasks();
+    expect(await list(given)).toEqual(ids);
+  });
+
+  test('refuses what it does not know', async () => {
+    const { api } = await someTasks();
+    const ask = async (given: object) => {
+      const { status, body } = await api.get(`/tasks?filters=${filters(given)}`);
+      return [status, body['message']];
+    };
+    expect(await ask({ service: ['nope'] })).toEqual([404, 'service nope not found']);
+    expect(await ask({ 'desired-state': ['bogus'] })).toEqual([400, "Invalid desired-state filter: 'bogus'"]);
+    expect(await ask({ colour: ['red'] })).toEqual([400, "invalid filter 'colour'"]);
+  });
+
+  test('tasks of a removed service leave the listing by label at once', async () => {
+    const { api, id, list } = await someTasks();
+    await api.delete(`/services/${id}`);
+    expect(await list({ label: ['stack=s'] })).toEqual([]);
+    expect(await list({})).toEqual(['t1', 't2', 't3']);
+  });
+
+  test('_up-to-date keeps tasks of the current spec, whatever its version is called', async () => {
+    const { api, id, list } = await someTasks();
+    const update = async (image: string) => {
+      const version = api.node.store.view.get('service', id)?.meta.version;
+      const spec = { Name: 'web', TaskTemplate: { ContainerSpec: { Image: image } } };
+      expect((await api.post(`/services/${id}/update?version=${version}`, spec)).status).toBe(200);
+    };
+    const current = () => list({ '_up-to-date': { true: true }, service: [id] });
+    expect(await current()).toEqual(['t1', 't2']);
+    await update('nginx:1.27');
+    expect(await current()).toEqual([]);
+    await api.node.addTask('t4', id);
+    expect(await current()).toEqual(['t4']);
+    await update('nginx:latest');
+    expect(await current()).toEqual(['t1', 't2']);
+  });
+});
+
+describe('GET /tasks/{id}', () => {
+  test('shows status, error, container and ports', async () => {
+    const { api, id } = await someTasks();
+    await api.node.addTask('t9', id, {
+      slot: 3,
+      status: {
+        state: TaskState.failed,
+        timestamp: Date.UTC(2026, 1, 2),
+        message: 'started',
+        err: 'task: non-zero exit (3)',
+        container: { containerId: 'c9', pid: 0, exitCode: 3 },
+        ports: [{ TargetPort: 80, PublishedPort: 8080, PublishMode: 'host' }],
+      },
+    });
+    const { body } = await api.get('/tasks/t9');
+    expect(body).toMatchObject({
+      Slot: 3,
+      NodeID: selfId,
+      ServiceID: id,
+      DesiredState: 'running',
+      Status: {
+        Timestamp: '2026-02-02T00:00:00.000Z',
+        State: 'failed',
+        Message: 'started',
+        Err: 'task: non-zero exit (3)',
+        ContainerStatus: { ContainerID: 'c9', PID: 0, ExitCode: 3 },
+        PortStatus: { Ports: [{ Protocol: 'tcp', TargetPort: 80, PublishedPort: 8080, PublishMode: 'host' }] },
+      },
+    });
+  });
+
+  test('leaves out the node of a task that is not placed', async () => {
+    const { api } = await someTasks();
+    expect((await api.get('/tasks/t3')).body).not.toHaveProperty('NodeID');
+    expect((await api.get('/tasks/t4')).body).toEqual({ message: 'task t4 not found' });
+  });
+});

@@ -1,0 +1,105 @@
+import type { FastifyInstance } from 'fastify';
+import { ClusterError } from '../../lib/errors.ts';
+import { sameEndpoint, sameTaskSpec } from '../../model/equal.ts';
+import { lookup } from '../../model/lookup.ts';
+import type { Service, Task } from '../../model/objects.ts';
+import type { TaskSpec } from '../../model/spec.ts';
+import { stateName, stateOf } from '../../model/task-state.ts';
+import type { ClusterView } from '../../model/view.ts';
+import { constraintsMatch } from '../../scheduler/index.ts';
+import { jsonArray, memoJson } from '../cache.ts';
+import { type ApiContext, freshView } from '../context.ts';
+import { type Filters, parseFilters } from '../filters.ts';
+import { param, pathId } from '../query.ts';
+import { convertTask } from './convert.ts';
+
+const filterKeys = new Set(['id', 'name', 'label', 'service', 'node', 'desired-state', 'runtime', '_up-to-date']);
+const taskJson = memoJson(convertTask);
+
+export function taskRoutes(app: FastifyInstance, context: ApiContext): void {
+  const { respond, cache } = context;
+
+  app.get('/tasks', (request, reply) => {
+    const view = freshView(context);
+    const text = param(request, 'filters');
+    return respond.buffer(reply, cache.get(view, `tasks ${text}`, () => listTasks(view, text)));
+  });
+
+  app.get('/tasks/:id', (request, reply) => {
+    const task = lookup(freshView(context), 'task', pathId(request));
+    return respond.buffer(reply, Buffer.from(taskJson(task)));
+  });
+}
+
+function listTasks(view: ClusterView, text: string): string {
+  const filters = parseFilters(text, filterKeys);
+  const services = resolve(view, filters, 'service');
+  const nodes = resolve(view, filters, 'node');
+  const states = new Set(filters.get('desired-state').map(checkedState));
+  const items: string[] = [];
+  for (const task of candidates(view, services, nodes)) {
+    if (services !== undefined && !services.has(task.serviceId)) continue;
+    if (nodes !== undefined && !nodes.has(task.nodeId)) continue;
+    if (states.size > 0 && !states.has(stateName(task.desired))) continue;
+    if (matches(view, task, filters)) items.push(taskJson(task));
+  }
+  return jsonArray(items);
+}
+
+/** Services and nodes may be named in any way; filters compare ids. */
+function resolve(view: ClusterView, filters: Filters, key: 'service' | 'node'): ReadonlySet<string> | undefined {
+  if (!filters.has(key)) return undefined;
+  return new Set(filters.get(key).map((reference) => lookup(view, key, reference).id));
+}
+
+function checkedState(state: string): string {
+  if (stateOf(state) === undefined) throw new ClusterError('invalid', `Invalid desired-state filter: '${state}'`);
+  return state;
+}
+
+function candidates(
+  view: ClusterView,
+  services: ReadonlySet<string> | undefined,
+  nodes: ReadonlySet<string> | undefined,
+): Iterable<Task> {
+  if (services !== undefined) return [...services].flatMap((id) => [...view.tasksOfService(id)]);
+  if (nodes !== undefined) return [...nodes].flatMap((id) => [...view.tasksOfNode(id)]);
+  return view.list('task');
+}
+
+function matches(view: ClusterView, task: Task, filters: Filters): boolean {
+  const service = view.get('service', task.serviceId);
+  return (
+    filters.prefix('id', task.id) &&
+    filters.any('name', (name) => taskName(task).startsWith(name)) &&
+    filters.exact('runtime', 'container') &&
+    hasLabels(service, filters) &&
+    filters.any('_up-to-date', (wanted) => (wanted === 'true') === isUpToDate(view, task, service))
+  );
+}
+
+function taskName(task: Task): string {
+  return `${task.serviceName}.${task.slot > 0 ? task.slot : task.nodeId}.${task.id}`;
+}
+
+/** Tasks of a removed service leave the listing by label at once: `docker stack rm --detach=false` waits for exactly that. */
+function hasLabels(service: Service | undefined, filters: Filters): boolean {
+  if (!filters.has('label')) return true;
+  return service !== undefined && filters.labels('label', service.spec.Labels);
+}
+
+function isUpToDate(view: ClusterView, task: Task, service: Service | undefined): boolean {
+  if (service === undefined) return false;
+  if (task.specVersion === service.specVersion) return true;
+  if (!sameEndpoint(task.endpoint, service.spec.EndpointSpec)) return false;
+  const wanted = service.spec.TaskTemplate;
+  return sameTaskSpec(task.spec, wanted) || isStillWellPlaced(view, task, wanted);
+}
+
+/** New constraints alone do not make a task stale where its node satisfies them. */
+function isStillWellPlaced(view: ClusterView, task: Task, wanted: TaskSpec): boolean {
+  const constraints = wanted.Placement?.Constraints ?? [];
+  const moved = { ...task.spec, Placement: { ...task.spec.Placement, Constraints: constraints } };
+  const node = view.get('node', task.nodeId);
+  return node !== undefined && sameTaskSpec(moved, wanted) && constraintsMatch(constraints, node);
+}

@@ -1,0 +1,291 @@
+import { describe, expect, test } from 'vitest';
+import { isKind } from '../../lib/errors.ts';
+import { silentLog } from '../../lib/log.ts';
+import { seededRandom } from '../../lib/random.ts';
+import type { ControlRequest, RaftMemberInfo } from '../../model/control.ts';
+import { defaultClusterSpec } from '../../model/defaults.ts';
+import type { Node, Task } from '../../model/objects.ts';
+import type { ContainerSpec, ServiceSpec, TaskSpec } from '../../model/spec.ts';
+import { TaskState } from '../../model/task-state.ts';
+import { MemoryStore } from '../store/store.ts';
+import { createControlApi } from './index.ts';
+
+const start = Date.UTC(2026, 0, 1);
+
+function world() {
+  const state = { now: start, members: [] as RaftMemberInfo[], tokens: 0 };
+  const store = new MemoryStore({ proposer: null, now: () => state.now });
+  const control = createControlApi({
+    store,
+    random: seededRandom(1),
+    log: silentLog,
+    makeJoinToken: (caPem) => `${caPem}-${++state.tokens}`,
+    members: () => state.members,
+  });
+  return { state, store, view: store.view, control };
+}
+
+type World = ReturnType<typeof world>;
+
+function spec(more: Partial<ServiceSpec> = {}): ServiceSpec {
+  return { Name: 'web', Labels: {}, TaskTemplate: { ContainerSpec: { Image: 'nginx' } }, Mode: {}, ...more };
+}
+
+const container = (more: Partial<ContainerSpec>) => spec({ TaskTemplate: { ContainerSpec: { Image: 'nginx', ...more } } });
+const template = (more: Partial<TaskSpec>) => spec({ TaskTemplate: { ContainerSpec: { Image: 'nginx' }, ...more } });
+
+/** How a call was refused, as `kind: message`. */
+async function refusal(call: Promise<unknown>): Promise<string> {
+  return call.then(
+    () => 'accepted',
+    (error: unknown) => (error instanceof Error && 'kind' in error ? `${String(error.kind)}: ${error.message}` : String(error)),
+  );
+}
+
+const bind = { Type: 'bind', Source: '/a', Target: '/b' };
+const tcp = { TargetPort: 80, PublishedPort: 8080, PublishMode: 'host' };
+const ports = (...Ports: object[]) => spec({ EndpointSpec: { Ports: Ports as never } });
+const update = (more: object) => spec({ UpdateConfig: { Parallelism: 1, ...more } });
+
+describe('a service is refused', () => {
+  test.each<[string, ServiceSpec]>([
+    ['invalid: name must be valid as a DNS name component', spec({ Name: 'a.b' })],
+    ['invalid: name must be valid as a DNS name component', spec({ Name: 'a-' })],
+    ['invalid: name must be 63 characters or fewer', spec({ Name: 'a'.repeat(64) })],
+    ['invalid: ContainerSpec: image reference must be provided', container({ Image: '' })],
+    ['invalid: ContainerSpec: "X Y" is not a valid repository/tag', container({ Image: 'X Y' })],
+    ['invalid: ContainerSpec: duplicate mount point: /b', container({ Mounts: [bind, bind] })],
+    ['invalid: invalid mount config for type "bind": field Source must not be empty', container({ Mounts: [{ ...bind, Source: '' }] })],
+    ['invalid: invalid mount config for type "bind": invalid mount path: \'x\' mount path must be absolute', container({ Mounts: [{ ...bind, Target: 'x' }] })],
+    ['invalid: invalid mount config for type "nfs": mount type unknown', container({ Mounts: [{ ...bind, Type: 'nfs' }] })],
+    ['unimplemented: mounts of type npipe are not supported yet', container({ Mounts: [{ ...bind, Type: 'npipe' }] })],
+    ['unimplemented: mounts of type cluster are not supported yet', container({ Mounts: [{ ...bind, Type: 'cluster' }] })],
+    ['unimplemented: volume driver "rexray" is not supported yet', container({ Mounts: [{ Type: 'volume', Target: '/b', VolumeOptions: { DriverConfig: { Name: 'rexray' } } }] })],
+    ['invalid: ContainerSpec: Interval in HealthConfig cannot be less than 1ms', container({ Healthcheck: { Interval: 5 } })],
+    ['invalid: ContainerSpec: Retries in HealthConfig cannot be negative', container({ Healthcheck: { Retries: -1 } })],
+    ['unimplemented: credential specs are not supported yet', container({ Privileges: { CredentialSpec: { File: 'x' } } })],
+    ['unimplemented: templates in hostname, environment and mounts are not supported yet', container({ Env: ['A={{.Node.ID}}'] })],
+    ['invalid: invalid cpu value 0.0005: Must be at least 0.001', template({ Resources: { Limits: { NanoCPUs: 500_000 } } })],
+    ['invalid: invalid memory value 4194303: Must be at least 4MiB', template({ Resources: { Reservations: { MemoryBytes: 4194303 } } })],
+    ['invalid: invalid RestartCondition: "bogus"', template({ RestartPolicy: { Condition: 'bogus' } })],
+    ['invalid: TaskSpec: restart-delay cannot be negative', template({ RestartPolicy: { Delay: -1 } })],
+    ['invalid: constraint expected one operator from ==, !=', template({ Placement: { Constraints: ['node.role'] } })],
+    ["invalid: key 'x!' is invalid", template({ Placement: { Constraints: ['x! == y'] } })],
+    ['unimplemented: log driver "syslog" is not supported yet', template({ LogDriver: { Name: 'syslog' } })],
+    ['invalid: must specify only one service mode', spec({ Mode: { Replicated: {}, Global: {} } })],
+    ['unimplemented: service mode global is not supported yet', spec({ Mode: { Global: {} } })],
+    ['unimplemented: service mode replicated-job is not supported yet', spec({ Mode: { ReplicatedJob: {} } })],
+    ['unimplemented: service mode global-job is not supported yet', spec({ Mode: { GlobalJob: {} } })],
+    ['unimplemented: UpdateConfig.Parallelism other than 1 is not supported yet', update({ Parallelism: 0 })],
+    ['unimplemented: UpdateConfig.Delay is not supported yet', update({ Delay: 1 })],
+    ['unimplemented: UpdateConfig.Order "start-first" is not supported yet', update({ Order: 'start-first' })],
+    ['unimplemented: UpdateConfig.FailureAction "rollback" is not supported yet', update({ FailureAction: 'rollback' })],
+    ['invalid: unrecognized update order sideways', update({ Order: 'sideways' })],
+    ['invalid: TaskSpec: update-maxfailureratio cannot be less than 0 or bigger than 1', update({ MaxFailureRatio: 2 })],
+    ['unimplemented: ingress-mode published ports are not supported yet; use mode=host', ports({ TargetPort: 80, PublishedPort: 80 })],
+    ["invalid: EndpointSpec: port published with ingress mode can't be used with dnsrr mode", spec({ EndpointSpec: { Mode: 'dnsrr', Ports: [{ TargetPort: 80 }] } })],
+    ['unimplemented: endpoint mode dnsrr is not supported yet', spec({ EndpointSpec: { Mode: 'dnsrr' } })],
+    ['invalid: EndpointSpec: duplicate published ports provided', ports(tcp, { ...tcp, TargetPort: 81 })],
+    ['unimplemented: host-mode ports without a published port are not supported yet', ports({ ...tcp, PublishedPort: 0 })],
+    ['invalid: EndpointSpec: invalid published port: 70000', ports({ ...tcp, PublishedPort: 70_000 })],
+    ['not_found: network nonet not found', template({ Networks: [{ Target: 'nonet' }] })],
+    ['unimplemented: services on the network "host" are not supported yet', template({ Networks: [{ Target: 'host' }] })],
+    ['invalid: Service cannot be explicitly attached to the ingress network "ingress"', template({ Networks: [{ Target: 'ingress' }] })],
+  ])('%s', async (expected, given) => {
+    const { control, view } = world();
+    expect(await refusal(control.call('service.create', { spec: given }))).toBe(expected);
+    expect(view.count('service')).toBe(0);
+  });
+});
+
+describe('a service is accepted', () => {
+  test.each<[string, ServiceSpec]>([
+    ['with the update config that docker stack deploy sends', update({ Order: '', FailureAction: '', MaxFailureRatio: 0 })],
+    ['with the same port for tcp and udp', ports(tcp, { ...tcp, Protocol: 'udp' })],
+    ['with privileges full of nothing', container({ Privileges: { NoNewPrivileges: false, SELinuxContext: {} } })],
+    ['with generic resources', template({ Resources: { Reservations: { GenericResources: [{ DiscreteResourceSpec: { Kind: 'gpu', Value: 1 } }] } } })],
+    ['with a healthcheck of zero durations', container({ Healthcheck: { Test: ['CMD', 'x'], Interval: 0 } })],
+    ['with zero replicas', spec({ Mode: { Replicated: { Replicas: 0 } } })],
+  ])('%s', async (_, given) => {
+    const { control, view } = world();
+    const { id } = await control.call('service.create', { spec: given });
+    expect(view.get('service', id)?.specVersion).toBe(1);
+  });
+
+  test('two at once with one name: one wins, the other hears that the name is taken', async () => {
+    const { control, view } = world();
+    const both = await Promise.all([1, 2].map(() => refusal(control.call('service.create', { spec: spec() }))));
+    expect(both.sort()).toEqual(['accepted', 'already_exists: name conflicts with an existing object: service web already exists']);
+    expect(view.count('service')).toBe(1);
+  });
+});
+
+describe('secret references', () => {
+  const file = { Name: 'pw', UID: '0', GID: '0', Mode: 292 };
+
+  async function withSecrets(w: World) {
+    const make = async (Name: string) => (await w.control.call('secret.create', { spec: { Name, Labels: {}, Data: 'eA==' } })).id;
+    return { a: await make('a'), b: await make('b') };
+  }
+
+  test('must exist under the id and the name given', async () => {
+    const w = world();
+    const { a } = await withSecrets(w);
+    const create = (Secrets: ContainerSpec['Secrets']) => refusal(w.control.call('service.create', { spec: container({ Secrets: Secrets ?? [] }) }));
+    expect(await create([{ File: file, SecretID: 'nope', SecretName: 'x' }])).toBe('invalid: secret not found: x');
+    expect(await create([{ File: file, SecretID: a, SecretName: 'b' }])).toBe('invalid: secret not found: b');
+    expect(await create([{ SecretID: a, SecretName: 'a' }])).toBe('invalid: malformed secret reference');
+    expect(await create([{ File: { ...file, Name: '../x' }, SecretID: a, SecretName: 'a' }])).toContain('leaves its directory');
+    expect(await create([{ File: file, SecretID: a, SecretName: 'a' }])).toBe('accepted');
+  });
+
+  test('must not meet in one file', async () => {
+    const w = world();
+    const { a, b } = await withSecrets(w);
+    const Secrets = [
+      { File: file, SecretID: a, SecretName: 'a' },
+      { File: file, SecretID: b, SecretName: 'b' },
+    ];
+    expect(await refusal(w.control.call('service.create', { spec: container({ Secrets }) }))).toBe(
+      "invalid: secret references 'a' and 'b' have a conflicting target: 'pw'",
+    );
+  });
+});
+
+describe('service.update', () => {
+  async function made() {
+    const w = world();
+    const { id } = await w.control.call('service.create', { spec: spec() });
+    const change = (given: ServiceSpec) => {
+      const version = w.view.get('service', id)?.meta.version ?? 0;
+      return w.control.call('service.update', { id: 'web', version, spec: given });
+    };
+    const service = () => w.view.get('service', id);
+    return { ...w, id, change, service };
+  }
+
+  test.each<[string, ServiceSpec, number]>([
+    ['scaling', spec({ Mode: { Replicated: { Replicas: 5 } } }), 1],
+    ['a service label', spec({ Labels: { a: 'b' } }), 1],
+    ['empty fields', container({ Args: [], Labels: {}, Hostname: '' }), 1],
+    ['another image', container({ Image: 'nginx:2' }), 2],
+    ['force', template({ ForceUpdate: 1 }), 2],
+    ['a published port', ports(tcp), 2],
+  ])('%s makes spec version %#', async (_, given, version) => {
+    const { change, service } = await made();
+    await change(given);
+    expect(service()?.specVersion).toBe(version);
+    expect(service()?.previousSpec?.TaskTemplate.ContainerSpec.Image).toBe('nginx');
+  });
+
+  test('forgets how the update before ended', async () => {
+    const { store, id, change, service } = await made();
+    await store.transact((tx) => {
+      const { meta: _, ...draft } = tx.get('service', id) ?? expect.fail();
+      tx.update('service', { ...draft, updateStatus: { state: 'completed', message: 'update completed' } });
+    });
+    await change(spec());
+    expect(service()?.updateStatus).toBeUndefined();
+  });
+
+  test('two with the same version: one wins', async () => {
+    const { change } = await made();
+    const both = await Promise.all([refusal(change(container({ Image: 'a' }))), refusal(change(container({ Image: 'b' })))]);
+    expect(both.sort()).toEqual(['accepted', 'conflict: update out of sequence']);
+  });
+
+  test('of an ambiguous prefix is refused', async () => {
+    const { control, view, store } = world();
+    for (const id of ['aaa1', 'aaa2']) {
+      await store.transact((tx) => tx.create('service', { id, spec: spec({ Name: `s-${id}` }), specVersion: 1 }));
+    }
+    expect(await refusal(control.call('service.remove', { id: 'aaa' }))).toBe('invalid: service aaa is ambiguous (2 matches found)');
+    await control.call('service.remove', { id: 'aaa1' });
+    await control.call('service.remove', { id: 'aaa' });
+    expect(view.count('service')).toBe(0);
+  });
+});
+
+describe('nodes', () => {
+  const member = (nodeId: string, reachability: RaftMemberInfo['reachability'] = 'reachable'): RaftMemberInfo => {
+    return { nodeId, raftId: 1, addr: '', leader: false, reachability };
+  };
+
+  async function addNode(w: World, id: string, more: Partial<Node> = {}) {
+    const draft: Omit<Node, 'meta'> = {
+      id,
+      spec: { Labels: {}, Role: 'worker', Availability: 'active' },
+      role: 'worker',
+      status: { state: 'down', message: '', addr: '', since: 0 },
+      ...more,
+    };
+    await w.store.transact((tx) => tx.create('node', draft));
+  }
+
+  const asManager: Partial<Node> = { spec: { Labels: {}, Role: 'manager', Availability: 'active' }, role: 'manager' };
+
+  async function demote(w: World, id: string) {
+    const version = w.view.get('node', id)?.meta.version ?? 0;
+    const request: ControlRequest<'node.update'> = { id, version, spec: { Labels: {}, Role: 'worker', Availability: 'active' } };
+    return refusal(w.control.call('node.update', request));
+  }
+
+  test('a demotion must leave a majority of reachable managers', async () => {
+    const w = world();
+    for (const id of ['m1', 'm2', 'm3']) await addNode(w, id, asManager);
+    w.state.members = [member('m1'), member('m2'), member('m3', 'unreachable')];
+    expect(await demote(w, 'm1')).toContain('this would result in a loss of quorum');
+    expect(await demote(w, 'm3')).toBe('accepted');
+  });
+
+  test('the last manager stays one', async () => {
+    const w = world();
+    await addNode(w, 'm1', asManager);
+    expect(await demote(w, 'm1')).toBe('failed_precondition: attempting to demote the last manager of the swarm');
+  });
+
+  test('a removed node’s tasks are orphaned and its certificate is refused until it has expired', async () => {
+    const w = world();
+    await w.store.transact((tx) =>
+      tx.create('cluster', {
+        id: 'c',
+        spec: defaultClusterSpec,
+        rootCa: { certPem: 'ca', keyPem: '', joinTokens: { worker: 'w', manager: 'm' } },
+        removedNodes: { old: start - 1, recent: start + 1 },
+        nextRaftId: 1,
+      }),
+    );
+    await addNode(w, 'n1');
+    const { id: serviceId } = await w.control.call('service.create', { spec: spec() });
+    for (const [id, state] of [['t1', TaskState.running], ['t2', TaskState.failed]] as const) {
+      await w.store.transact((tx) => tx.create('task', task(id, serviceId, state)));
+    }
+    await w.control.call('node.remove', { id: 'n1', force: false });
+    expect(w.view.get('node', 'n1')).toBeUndefined();
+    expect([...w.view.list('task')].map(({ status }) => status.state)).toEqual([TaskState.orphaned, TaskState.failed]);
+    const week = 7 * 24 * 3600 * 1000;
+    expect(w.view.cluster()?.removedNodes).toEqual({ recent: start + 1, n1: start + 90 * 24 * 3600 * 1000 + week });
+  });
+
+  function task(id: string, serviceId: string, state: TaskState): Omit<Task, 'meta'> {
+    return {
+      id,
+      serviceId,
+      slot: 1,
+      nodeId: 'n1',
+      spec: spec().TaskTemplate,
+      specVersion: 1,
+      serviceName: 'web',
+      serviceLabels: {},
+      endpoint: {},
+      desired: TaskState.running,
+      status: { state, timestamp: start, message: '', err: '' },
+      restarts: [],
+    };
+  }
+});
+
+test('a method that does not exist is refused', async () => {
+  const { control } = world();
+  await expect(control.call('service.explode' as never, {} as never)).rejects.toSatisfy((error) => isKind(error, 'unimplemented'));
+});

@@ -1,0 +1,174 @@
+import { defaultUpdateConfig } from '../../model/defaults.ts';
+import type {
+  EndpointSpec,
+  GenericResource,
+  Placement,
+  PortConfig,
+  ResourceRequirements,
+  Resources,
+  RestartPolicy,
+  ServiceMode,
+  ServiceSpec,
+  TaskSpec,
+  UpdateConfig,
+} from '../../model/spec.ts';
+import { parseConstraints } from '../../scheduler/index.ts';
+import { checkContainerSpec } from './container-spec.ts';
+import { invalid, unsupported } from './context.ts';
+import { checkName } from './names.ts';
+
+export const replicasMax = 100_000;
+const cpuMin = 1_000_000;
+const memoryMin = 4 * 1024 * 1024;
+
+/** Everything about a service that can be judged without looking at the rest of the cluster. */
+export function checkServiceSpec(spec: ServiceSpec): void {
+  checkName(spec.Name);
+  checkMode(spec.Mode);
+  checkTaskSpec(spec.TaskTemplate);
+  checkUpdateConfig('UpdateConfig', spec.UpdateConfig);
+  checkUpdateConfig('RollbackConfig', spec.RollbackConfig);
+  checkEndpointSpec(spec.EndpointSpec);
+}
+
+function checkMode(mode: ServiceMode): void {
+  const given = Object.values(mode).filter((value) => value !== undefined).length;
+  if (given > 1) throw invalid('must specify only one service mode');
+  if (mode.Global !== undefined) throw unsupported('service mode global is');
+  if (mode.ReplicatedJob !== undefined) throw unsupported('service mode replicated-job is');
+  if (mode.GlobalJob !== undefined) throw unsupported('service mode global-job is');
+  const replicas = mode.Replicated?.Replicas ?? 1;
+  if (!Number.isSafeInteger(replicas) || replicas < 0) throw invalid('Number of replicas must be non-negative');
+  if (replicas > replicasMax) throw invalid(`Number of replicas must be ${replicasMax} or fewer`);
+}
+
+function checkTaskSpec(spec: TaskSpec): void {
+  if (spec.Runtime && spec.Runtime !== 'container') throw unsupported(`task runtime "${spec.Runtime}" is`);
+  checkContainerSpec(spec.ContainerSpec);
+  checkRequirements(spec.Resources);
+  checkRestartPolicy(spec.RestartPolicy);
+  checkPlacement(spec.Placement);
+  checkLogDriver(spec.LogDriver);
+}
+
+function checkRequirements(requirements: ResourceRequirements | undefined): void {
+  if (requirements?.Limits !== undefined) {
+    checkResources(requirements.Limits);
+    if ((requirements.Limits.Pids ?? 0) < 0) throw invalid('invalid pids limit: cannot be negative');
+  }
+  if (requirements?.Reservations !== undefined) {
+    checkResources(requirements.Reservations);
+    for (const resource of requirements.Reservations.GenericResources ?? []) checkGeneric(resource);
+  }
+}
+
+function checkResources(resources: Resources): void {
+  const cpus = resources.NanoCPUs ?? 0;
+  const memory = resources.MemoryBytes ?? 0;
+  if (cpus !== 0 && cpus < cpuMin) throw invalid(`invalid cpu value ${cpus / 1e9}: Must be at least ${cpuMin / 1e9}`);
+  if (memory !== 0 && memory < memoryMin) throw invalid(`invalid memory value ${memory}: Must be at least 4MiB`);
+}
+
+function checkGeneric(resource: GenericResource): void {
+  const discrete = resource.DiscreteResourceSpec;
+  if (discrete === undefined && resource.NamedResourceSpec !== undefined) {
+    throw invalid('invalid generic-resource request, only Discrete type allowed');
+  }
+  if (discrete === undefined || discrete.Kind === '' || !Number.isSafeInteger(discrete.Value) || discrete.Value < 0) {
+    throw invalid('invalid generic-resource request: kind and a non-negative value are needed');
+  }
+}
+
+function checkRestartPolicy(policy: RestartPolicy | undefined): void {
+  if (policy === undefined) return;
+  if (policy.Condition && !['none', 'on-failure', 'any'].includes(policy.Condition)) {
+    throw invalid(`invalid RestartCondition: "${policy.Condition}"`);
+  }
+  if ((policy.Delay ?? 0) < 0) throw invalid('TaskSpec: restart-delay cannot be negative');
+  if ((policy.Window ?? 0) < 0) throw invalid('TaskSpec: restart-window cannot be negative');
+}
+
+function checkPlacement(placement: Placement | undefined): void {
+  parseConstraints(placement?.Constraints ?? []);
+  for (const preference of placement?.Preferences ?? []) {
+    const descriptor = preference.Spread?.SpreadDescriptor ?? '';
+    if (!/^(?:node|engine)\.labels\../i.test(descriptor)) {
+      throw invalid(`invalid placement preference: spread over "${descriptor}", it must be node.labels.KEY or engine.labels.KEY`);
+    }
+  }
+}
+
+function checkLogDriver(driver: TaskSpec['LogDriver']): void {
+  const name = driver?.Name ?? '';
+  if (name !== '' && name !== 'json-file') throw unsupported(`log driver "${name}" is`);
+  const option = Object.keys(driver?.Options ?? {})[0];
+  if (option !== undefined) throw unsupported(`log driver option "${option}" is`);
+}
+
+/**
+ * The rollout that is built in: one task at a time, the old one stopped first, pausing at a failure. Any other wish is refused.
+ * Zero and empty values mean the default, as `docker stack deploy` sends them; parallelism 0 means "all at once".
+ */
+function checkUpdateConfig(name: string, config: UpdateConfig | undefined): void {
+  if (config === undefined) return;
+  checkUpdateRanges(config);
+  const defaults = defaultUpdateConfig;
+  if (config.Parallelism !== defaults.Parallelism) throw unsupported(`${name}.Parallelism other than 1 is`);
+  if ((config.Delay ?? 0) !== 0) throw unsupported(`${name}.Delay is`);
+  if (config.FailureAction && config.FailureAction !== defaults.FailureAction) {
+    throw unsupported(`${name}.FailureAction "${config.FailureAction}" is`);
+  }
+  if (config.Monitor && config.Monitor !== defaults.Monitor) throw unsupported(`${name}.Monitor other than 5s is`);
+  if ((config.MaxFailureRatio ?? 0) !== 0) throw unsupported(`${name}.MaxFailureRatio is`);
+  if (config.Order && config.Order !== defaults.Order) throw unsupported(`${name}.Order "${config.Order}" is`);
+}
+
+function checkUpdateRanges(config: UpdateConfig): void {
+  if ((config.Delay ?? 0) < 0) throw invalid('TaskSpec: update-delay cannot be negative');
+  if ((config.Monitor ?? 0) < 0) throw invalid('TaskSpec: update-monitor cannot be negative');
+  const ratio = config.MaxFailureRatio ?? 0;
+  if (ratio < 0 || ratio > 1) throw invalid('TaskSpec: update-maxfailureratio cannot be less than 0 or bigger than 1');
+  const action = config.FailureAction ?? '';
+  if (!['', 'pause', 'continue', 'rollback'].includes(action)) throw invalid(`unrecognized update failure action ${action}`);
+  const order = config.Order ?? '';
+  if (!['', 'stop-first', 'start-first'].includes(order)) throw invalid(`unrecognized update order ${order}`);
+}
+
+function checkEndpointSpec(endpoint: EndpointSpec | undefined): void {
+  const mode = endpoint?.Mode ?? '';
+  const ports = endpoint?.Ports ?? [];
+  if (!['', 'vip', 'dnsrr'].includes(mode)) throw invalid(`invalid resolution mode: "${mode}"`);
+  const taken = new Set<string>();
+  for (const port of ports) {
+    checkPort(port);
+    if ((port.PublishMode || 'ingress') === 'ingress' && mode === 'dnsrr') {
+      throw invalid("EndpointSpec: port published with ingress mode can't be used with dnsrr mode");
+    }
+    const key = `${port.Protocol || 'tcp'}/${port.PublishedPort ?? 0}`;
+    if (port.PublishedPort && taken.has(key)) throw invalid('EndpointSpec: duplicate published ports provided');
+    taken.add(key);
+  }
+  if (mode === 'dnsrr') throw unsupported('endpoint mode dnsrr is');
+  for (const port of ports) {
+    if ((port.PublishMode || 'ingress') === 'ingress') {
+      throw unsupported('ingress-mode published ports are', '; use mode=host');
+    }
+    if (!port.PublishedPort) throw unsupported('host-mode ports without a published port are');
+    if (port.Protocol === 'sctp') throw unsupported('published ports of protocol sctp are');
+  }
+}
+
+function checkPort(port: PortConfig): void {
+  const protocol = port.Protocol ?? '';
+  const mode = port.PublishMode ?? '';
+  if (!['', 'tcp', 'udp', 'sctp'].includes(protocol)) throw invalid(`invalid protocol: "${protocol}"`);
+  if (!['', 'ingress', 'host'].includes(mode)) throw invalid(`invalid publish mode: "${mode}"`);
+  if (!isPort(port.TargetPort)) throw invalid(`EndpointSpec: invalid target port: ${port.TargetPort}`);
+  if (port.PublishedPort !== undefined && port.PublishedPort !== 0 && !isPort(port.PublishedPort)) {
+    throw invalid(`EndpointSpec: invalid published port: ${port.PublishedPort}`);
+  }
+}
+
+function isPort(value: number): boolean {
+  return Number.isInteger(value) && value >= 1 && value <= 65_535;
+}

@@ -1,0 +1,148 @@
+/**
+ * One manager: a member of the Raft group with a copy of the state. While it leads, the loops below run here and nowhere
+ * else. This file only composes; `service.ts` is what other nodes may ask, `backend.ts` what the HTTP API may ask.
+ */
+import type { Clock } from '../lib/clock.ts';
+import { ClusterError, messageOf } from '../lib/errors.ts';
+import type { Log } from '../lib/log.ts';
+import type { Random } from '../lib/random.ts';
+import type { ManagerPeer } from '../model/assignment.ts';
+import type { Control, ManagerBackend } from '../model/control.ts';
+import { newJoinToken } from '../pki/join-token.ts';
+import type { Dialer, ManagerService } from '../rpc/port.ts';
+import { Backend } from './backend.ts';
+import { CertificateAuthority } from './ca/ca.ts';
+import type { Consensus } from './consensus.ts';
+import { createControlApi } from './controlapi/index.ts';
+import { createDispatcher, type Dispatcher } from './dispatcher/index.ts';
+import { createLogBroker, type LogBroker } from './logs/index.ts';
+import { createOrchestrators } from './orchestrator/index.ts';
+import { createPlacement } from './placement/index.ts';
+import { createRoles } from './roles/loop.ts';
+import { PeerService } from './service.ts';
+import type { LeaderLoop, Store } from './store/port.ts';
+
+export interface ManagerOptions {
+  readonly nodeId: string;
+  readonly store: Store;
+  readonly consensus: Consensus;
+  readonly dialer: Dialer;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  /** Writes the first objects of a new cluster; called by its first leader, before any loop runs. */
+  readonly bootstrap?: (store: Store) => Promise<void>;
+}
+
+/** What exists only while this manager leads. */
+export interface Leadership {
+  readonly dispatcher: Dispatcher;
+  readonly broker: LogBroker;
+  readonly control: Control;
+  readonly ca: CertificateAuthority;
+}
+
+export const noLeaderMessage =
+  "The swarm does not have a leader. It's possible that too few managers are online. Make sure more than half of the managers are online.";
+
+export class Manager {
+  readonly service: ManagerService;
+  readonly backend: ManagerBackend;
+  readonly #options: ManagerOptions;
+  #leadership: Leadership | undefined;
+  #loops: readonly LeaderLoop[] = [];
+  /** What Raft said last; the loops follow it, one transition at a time. */
+  #elected = false;
+  #transition: Promise<void> = Promise.resolve();
+  #unsubscribe = () => {};
+
+  constructor(options: ManagerOptions) {
+    this.#options = options;
+    const leadership = () => this.#leading();
+    this.service = new PeerService({ ...options, leadership });
+    this.backend = new Backend({ ...options, leadership });
+  }
+
+  start(): void {
+    this.#unsubscribe = this.#options.consensus.onLeadership((isLeader) => this.#follow(isLeader));
+    this.#follow(this.#options.consensus.isLeader());
+  }
+
+  /** Resolves when nothing leader-only runs any more. The Raft member is its owner's to close. */
+  async stop(): Promise<void> {
+    this.#unsubscribe();
+    this.#follow(false);
+    await this.#transition;
+  }
+
+  #leading(): Leadership {
+    if (this.#leadership === undefined) throw new ClusterError('unavailable', noLeaderMessage);
+    return this.#leadership;
+  }
+
+  #follow(elected: boolean): void {
+    this.#elected = elected;
+    this.#transition = this.#transition.then(() => this.#settle()).catch((error) => {
+      this.#options.log.error('leadership change', { reason: messageOf(error) });
+    });
+  }
+
+  /** Brings the loops in line with what Raft said last. */
+  async #settle(): Promise<void> {
+    const leading = this.#leadership !== undefined;
+    if (this.#elected && !leading) await this.#lead();
+    if (!this.#elected && leading) await this.#resign();
+  }
+
+  async #lead(): Promise<void> {
+    const { consensus, store, bootstrap, log } = this.#options;
+    await consensus.readBarrier(); // acting on an old copy would undo what the last leader did
+    if (store.view.cluster() === undefined) await bootstrap?.(store);
+    if (!this.#elected) return;
+    this.#leadership = this.#assemble();
+    for (const loop of this.#loops) loop.start();
+    log.info('leading the cluster', { version: store.view.version });
+  }
+
+  async #resign(): Promise<void> {
+    this.#leadership = undefined;
+    await Promise.all(this.#loops.map((loop) => loop.stop()));
+    this.#loops = [];
+    this.#options.log.info('no longer leading');
+  }
+
+  #assemble(): Leadership {
+    const { store, clock, random, log, consensus, nodeId } = this.#options;
+    const dispatcher = createDispatcher({ store, clock, random, log: log.part('dispatcher'), managers: () => peersOf(consensus) });
+    const broker = createLogBroker({ store, dispatcher, clock, random, log: log.part('logs') });
+    const roles = createRoles({
+      store,
+      clock,
+      log: log.part('roles'),
+      membership: {
+        selfNodeId: nodeId,
+        members: () => consensus.members(),
+        remove: (id) => consensus.removeMember(id),
+        handOver: () => consensus.transferLeadership(),
+      },
+    });
+    this.#loops = [
+      dispatcher,
+      createPlacement({ store, clock, log: log.part('placement') }),
+      ...createOrchestrators({ store, clock, random, log: log.part('orchestrator') }),
+      roles,
+    ];
+    const control = createControlApi({
+      store,
+      random,
+      log: log.part('control'),
+      makeJoinToken: (caPem) => newJoinToken(caPem, random),
+      members: () => consensus.members(),
+    });
+    return { dispatcher, broker, control, ca: new CertificateAuthority({ store, clock, random }) };
+  }
+}
+
+export function peersOf(consensus: Consensus): readonly ManagerPeer[] {
+  return consensus.members().map(({ nodeId, addr }) => ({ nodeId, addr }));
+}

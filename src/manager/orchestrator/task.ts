@@ -1,0 +1,91 @@
+/** Making and judging tasks of a service. */
+import { sameEndpoint, sameTaskSpec } from '../../model/equal.ts';
+import type { Node, Service, Task } from '../../model/objects.ts';
+import type { EndpointSpec, TaskSpec } from '../../model/spec.ts';
+import type { DesiredState } from '../../model/task-state.ts';
+import { isTerminal, TaskState } from '../../model/task-state.ts';
+import { constraintsMatch } from '../../scheduler/index.ts';
+import type { Draft } from '../store/port.ts';
+
+/** What a new task is made from: the service, or an older task of the slot. */
+export interface Template {
+  readonly spec: TaskSpec;
+  readonly specVersion: number;
+  readonly endpoint: EndpointSpec;
+  readonly serviceName: string;
+  readonly serviceLabels: Task['serviceLabels'];
+}
+
+export function templateOf(service: Service): Template {
+  return {
+    spec: service.spec.TaskTemplate,
+    specVersion: service.specVersion,
+    endpoint: service.spec.EndpointSpec ?? {},
+    serviceName: service.spec.Name,
+    serviceLabels: service.spec.Labels,
+  };
+}
+
+export interface Birth {
+  readonly id: string;
+  readonly serviceId: string;
+  readonly slot: number;
+  readonly now: number;
+  readonly template: Template;
+  readonly desired: DesiredState;
+  readonly restarts: readonly number[];
+  readonly notBefore?: number;
+  readonly replaces?: string;
+}
+
+export function newTask(birth: Birth): Draft<'task'> {
+  const { id, serviceId, slot, now, template, desired, restarts, notBefore, replaces } = birth;
+  const { spec, specVersion, endpoint, serviceName, serviceLabels } = template;
+  return {
+    id,
+    serviceId,
+    slot,
+    nodeId: '',
+    spec,
+    specVersion,
+    serviceName,
+    serviceLabels,
+    endpoint,
+    desired,
+    status: { state: TaskState.pending, timestamp: now, message: 'pending task scheduling', err: '' },
+    restarts,
+    ...(notBefore === undefined ? {} : { notBefore }),
+    ...(replaces === undefined ? {} : { replaces }),
+  };
+}
+
+/** Made from a spec that differs from the service's in a way that matters; `node` is where the task is, if anywhere. */
+export function isDirty(task: Task, service: Service, node: Node | undefined): boolean {
+  if (task.specVersion === service.specVersion) return false;
+  const wanted = service.spec.TaskTemplate;
+  if (!sameEndpoint(task.endpoint, service.spec.EndpointSpec)) return true;
+  if (sameTaskSpec(task.spec, wanted)) return false;
+  // A changed placement alone moves only those that stand where they may not.
+  if (node === undefined || !sameTaskSpec(withoutPlacement(task.spec), withoutPlacement(wanted))) return true;
+  return (wanted.Placement?.MaxReplicas ?? 0) !== (task.spec.Placement?.MaxReplicas ?? 0) || !constraintsMatch(wanted.Placement?.Constraints, node);
+}
+
+function withoutPlacement(spec: TaskSpec): TaskSpec {
+  const { Placement: _, ...rest } = spec;
+  return rest;
+}
+
+/** Still wanted to run, now or soon. */
+export function isWanted(task: Task): boolean {
+  return task.desired <= TaskState.running;
+}
+
+/** Nothing of it runs, or ever did. */
+export function isStopped(task: Task): boolean {
+  return isTerminal(task.status.state) || task.status.state < TaskState.assigned;
+}
+
+/** Its node is not coming back soon: down, or removed. A node that is `unknown` or `disconnected` has lost nothing yet. */
+export function isLost(task: Task, node: Node | undefined): boolean {
+  return task.nodeId !== '' && (node === undefined || node.status.state === 'down');
+}

@@ -1,0 +1,199 @@
+/**
+ * Feeds the pure scheduler: keeps its index of nodes by change events, places pending tasks in batches, and writes why a task
+ * has no place. Promises: a placement is written only while its node is still fit for new tasks; an explanation only when it
+ * changed; a task without a place is tried again when a node changes or something is freed. It never waits for a while first.
+ */
+import type { Cancel, Clock } from '../../lib/clock.ts';
+import { ClusterError, messageOf } from '../../lib/errors.ts';
+import type { Log } from '../../lib/log.ts';
+import { Loop } from '../../lib/loop.ts';
+import type { Node, Task } from '../../model/objects.ts';
+import { TaskState } from '../../model/task-state.ts';
+import type { ChangeEvent } from '../../model/view.ts';
+import type { Placement } from '../../scheduler/index.ts';
+import {
+  ClusterIndex,
+  explanation,
+  firstRefusal,
+  groupKey,
+  holds,
+  nodeFiltersFor,
+  NodeInfo,
+  scheduleGroup,
+} from '../../scheduler/index.ts';
+import type { LeaderLoop, Store, Transaction } from '../store/port.ts';
+
+export { explainPlacement } from './explain.ts';
+
+export interface PlacementOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+const retryMs = 500;
+const assignedMessage = 'scheduler assigned task to node';
+const pendingMessage = 'pending task scheduling';
+
+export function createPlacement(options: PlacementOptions): LeaderLoop {
+  return new PlacementLoop(options);
+}
+
+interface Refused {
+  readonly task: Task;
+  readonly err: string;
+}
+
+class PlacementLoop implements LeaderLoop {
+  readonly name = 'placement';
+  readonly #options: PlacementOptions;
+  readonly #loop: Loop;
+  readonly #index = new ClusterIndex();
+  readonly #pending = new Map<string, Task>();
+  /** Something changed since the last run that may let a pending task be placed. */
+  #stale = false;
+  #stopped = false;
+  #unsubscribe = () => {};
+  #cancelRetry: Cancel = () => {};
+
+  constructor(options: PlacementOptions) {
+    this.#options = options;
+    this.#loop = new Loop(
+      options.clock,
+      () => this.#run(),
+      (error) => this.#retryLater(error),
+    );
+  }
+
+  start(): void {
+    const { store } = this.#options;
+    this.#unsubscribe = store.subscribe(({ events }) => {
+      for (const event of events) this.#record(event);
+      if (this.#stale) this.#loop.trigger();
+    });
+    for (const node of store.view.list('node')) this.#index.putNode(node);
+    for (const task of store.view.list('task')) this.#recordTask(undefined, task);
+    this.#stale = true;
+    this.#loop.trigger();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#unsubscribe();
+    this.#cancelRetry();
+    await this.#loop.stop();
+  }
+
+  #record(event: ChangeEvent): void {
+    if (event.table === 'node') this.#recordNode(event.before, event.after);
+    else if (event.table === 'task') this.#recordTask(event.before, event.after);
+  }
+
+  #recordNode(before: Node | undefined, after: Node | undefined): void {
+    if (after !== undefined) this.#index.putNode(after);
+    else if (before !== undefined) this.#index.removeNode(before.id);
+    this.#stale = true;
+  }
+
+  #recordTask(before: Task | undefined, after: Task | undefined): void {
+    this.#index.changeTask(before, after);
+    if (before !== undefined && after !== undefined && failedNow(before, after)) {
+      this.#index.get(after.nodeId)?.noteFailure(groupKey(after), this.#options.clock.now());
+    }
+    if (after !== undefined && waits(after)) {
+      if (!this.#pending.has(after.id)) this.#stale = true;
+      this.#pending.set(after.id, after);
+    } else if (before !== undefined) {
+      this.#pending.delete(before.id);
+    }
+    if (before !== undefined && holds(before) && frees(before, after)) this.#stale = true;
+  }
+
+  async #run(): Promise<void> {
+    if (!this.#stale || this.#stopped) return;
+    this.#stale = false;
+    const now = this.#options.clock.now();
+    const placed: Placement[] = [];
+    const refused: Refused[] = [];
+    for (const tasks of groups(this.#pending.values())) {
+      const result = scheduleGroup(this.#index.infos(), tasks, now);
+      placed.push(...result.placed);
+      if (result.unplaced.length === 0) continue;
+      const err = explanation(result.refusals);
+      for (const task of result.unplaced) if (!explained(task, err)) refused.push({ task, err });
+    }
+    try {
+      await this.#options.store.batch([...placed, ...refused], write);
+    } finally {
+      this.#settle(placed);
+    }
+  }
+
+  /** What was not written is given back; it is tried again on the state as it is now. */
+  #settle(placed: readonly Placement[]): void {
+    for (const { task, nodeId } of placed) {
+      const current = this.#options.store.view.get('task', task.id);
+      if (current?.nodeId === nodeId) continue;
+      this.#index.release(nodeId, task.id);
+      if (current === undefined || !waits(current)) continue;
+      this.#stale = true;
+    }
+    if (this.#stale) this.#loop.trigger();
+  }
+
+  #retryLater(error: unknown): void {
+    if (this.#stopped) return;
+    this.#options.log.warn('placing tasks', { error: messageOf(error) });
+    this.#stale = true;
+    this.#cancelRetry();
+    this.#cancelRetry = this.#options.clock.timer(retryMs, () => this.#loop.trigger());
+  }
+}
+
+function write(tx: Transaction, item: Placement | Refused): void {
+  const task = tx.get('task', item.task.id);
+  if (task === undefined || !waits(task)) return;
+  if ('err' in item) return writeRefusal(tx, task, item.err);
+  const node = tx.get('node', item.nodeId);
+  if (node === undefined || firstRefusal(nodeFiltersFor(task), new NodeInfo(node)) !== undefined) {
+    throw new ClusterError('conflict', `node ${item.nodeId} is not available for new tasks any more`);
+  }
+  const { meta: _, ...draft } = task;
+  const status = { ...task.status, state: TaskState.assigned, timestamp: tx.now, message: assignedMessage, err: '' };
+  tx.update('task', { ...draft, nodeId: item.nodeId, status });
+}
+
+function writeRefusal(tx: Transaction, task: Task, err: string): void {
+  if (explained(task, err)) return;
+  const { meta: _, ...draft } = task;
+  tx.update('task', { ...draft, status: { ...task.status, message: pendingMessage, err } });
+}
+
+function explained(task: Task, err: string): boolean {
+  return task.status.err === err && task.status.message === pendingMessage;
+}
+
+function waits(task: Task): boolean {
+  return task.nodeId === '' && task.status.state === TaskState.pending && task.desired <= TaskState.complete;
+}
+
+function failedNow(before: Task, after: Task): boolean {
+  const failed = after.status.state === TaskState.failed || after.status.state === TaskState.rejected;
+  return failed && before.status.state < TaskState.complete && after.nodeId !== '';
+}
+
+function frees(before: Task, after: Task | undefined): boolean {
+  return after === undefined || !holds(after) || after.desired !== before.desired;
+}
+
+/** Tasks of one service version, in the order of their creation. */
+function groups(tasks: Iterable<Task>): Iterable<readonly Task[]> {
+  const found = new Map<string, Task[]>();
+  for (const task of tasks) {
+    const key = groupKey(task);
+    const group = found.get(key);
+    if (group === undefined) found.set(key, [task]);
+    else group.push(task);
+  }
+  return found.values();
+}

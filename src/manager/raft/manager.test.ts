@@ -1,0 +1,331 @@
+import { MemoryBus, MemoryLogStore, MemorySnapshotStore, type Network, VirtualRuntime } from 'raft-ts/sim';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import type { Clock } from '../../lib/clock.ts';
+import { silentLog } from '../../lib/log.ts';
+import { clusterSpecDefaults } from '../../model/defaults.ts';
+import { TaskState } from '../../model/task-state.ts';
+import type { Draft } from '../store/port.ts';
+import { createStore, type MemoryStore } from '../store/store.ts';
+import { noLeaderMessage, quorumLossMessage } from './errors.ts';
+import { RaftManager } from './manager.ts';
+import type { Member } from './members.ts';
+
+interface Host {
+  readonly self: Member;
+  readonly log: MemoryLogStore;
+  readonly snapshots: MemorySnapshotStore;
+  store: MemoryStore;
+  raft: RaftManager;
+}
+
+/** Managers in one process under virtual time; links can be cut. */
+class World {
+  readonly runtime: VirtualRuntime;
+  readonly clock: Clock;
+  readonly hosts: Host[] = [];
+  readonly #cut = new Set<number>();
+  readonly #bus: MemoryBus;
+
+  constructor(seed: number) {
+    const runtime = new VirtualRuntime({ seed, settle: () => new Promise((resolve) => setImmediate(resolve)) });
+    const network: Network = (parcel) => {
+      if (this.#cut.has(parcel.from) || this.#cut.has(parcel.to)) return false;
+      runtime.setTimer(1, () => parcel.deliver());
+      return true;
+    };
+    this.runtime = runtime;
+    this.#bus = new MemoryBus(network);
+    this.clock = {
+      now: () => 1_700_000_000_000 + runtime.now(),
+      monotonic: () => runtime.now(),
+      timer: (delayMs, run) => runtime.setTimer(delayMs, run),
+      defer: (run) => runtime.defer(run),
+    };
+    onTestFinished(() => Promise.all(this.hosts.map((host) => host.raft.close({ transfer: false }))).then(() => {}));
+  }
+
+  cut(host: Host): void {
+    this.#cut.add(host.self.raftId);
+  }
+
+  heal(host: Host): void {
+    this.#cut.delete(host.self.raftId);
+  }
+
+  async start(self: Member, members: readonly Member[] | undefined, options: { snapshotEveryEntries?: number } = {}): Promise<Host> {
+    const log = new MemoryLogStore({ runtime: this.runtime, syncDelayMs: () => 1 });
+    const disk = { self, log, snapshots: new MemorySnapshotStore() };
+    const host = { ...disk, ...(await this.#open(disk, { ...options, ...(members === undefined ? {} : { members }) })) };
+    this.hosts.push(host);
+    return host;
+  }
+
+  async restart(host: Host): Promise<void> {
+    this.#bus.leave(host.self.raftId);
+    host.log.crash();
+    Object.assign(host, await this.#open(host, {}));
+  }
+
+  async #open(
+    disk: Pick<Host, 'self' | 'log' | 'snapshots'>,
+    options: { members?: readonly Member[]; snapshotEveryEntries?: number },
+  ): Promise<{ store: MemoryStore; raft: RaftManager }> {
+    const { self, log, snapshots } = disk;
+    const store = createStore({ proposer: null, now: () => this.clock.now() });
+    const ports = { log, snapshots, transport: this.#bus.join(self.raftId), runtime: this.runtime };
+    const bootstrap = self.raftId === 1 && log.durable.snapshot === undefined;
+    const opening = RaftManager.open({ self, store, ports, clock: this.clock, log: silentLog, bootstrap, ...options });
+    return { store, raft: await this.wait(opening) };
+  }
+
+  /** Lets virtual time pass until `work` is done. */
+  async wait<T>(work: Promise<T>, limitMs = 60_000): Promise<T> {
+    let settled = false;
+    const mark = () => {
+      settled = true;
+    };
+    work.then(mark, mark);
+    await this.runtime.until(() => settled, { limitMs });
+    return work;
+  }
+
+  async found(options: { snapshotEveryEntries?: number } = {}): Promise<Host> {
+    const host = await this.start({ raftId: 1, nodeId: 'node-1', addr: 'host1:2377' }, undefined, options);
+    await this.runtime.until(() => host.raft.isLeader());
+    await this.wait(host.store.transact((tx) => tx.create('cluster', cluster)));
+    return host;
+  }
+
+  async join(leader: Host, number: number): Promise<Host> {
+    const nodeId = `node-${number}`;
+    const addr = `host${number}:2377`;
+    const { raftId } = await this.wait(leader.raft.addMember(nodeId, addr));
+    return this.start({ raftId, nodeId, addr }, leader.raft.members());
+  }
+
+  async three(): Promise<[Host, Host, Host]> {
+    const first = await this.found();
+    const second = await this.join(first, 2);
+    const third = await this.join(first, 3);
+    await this.runtime.until(() => first.raft.status().conf.voters.length === 3);
+    return [first, second, third];
+  }
+
+  leader(): Host {
+    const leader = this.hosts.find((host) => host.raft.isLeader() && !this.#cut.has(host.self.raftId));
+    if (leader === undefined) throw new Error('nobody leads');
+    return leader;
+  }
+}
+
+const cluster: Draft<'cluster'> = {
+  id: 'cluster',
+  spec: clusterSpecDefaults,
+  rootCa: { certPem: '', keyPem: '', joinTokens: { worker: '', manager: '' } },
+  removedNodes: {},
+  nextRaftId: 2,
+};
+
+function task(id: string): Draft<'task'> {
+  return {
+    id,
+    serviceId: 's',
+    slot: 1,
+    nodeId: '',
+    spec: { ContainerSpec: { Image: 'nginx' } },
+    specVersion: 1,
+    serviceName: 'web',
+    serviceLabels: {},
+    endpoint: {},
+    desired: TaskState.running,
+    status: { state: TaskState.new, timestamp: 0, message: '', err: '' },
+    restarts: [],
+  };
+}
+
+const create = (host: Host, id: string) => host.store.transact((tx) => tx.create('task', task(id)));
+
+describe('a group of managers', () => {
+  test('a founder leads alone and its writes are applied', async () => {
+    const world = new World(1);
+    const host = await world.found();
+    await world.wait(create(host, 't1'));
+    expect(host.store.view.get('task', 't1')?.meta.createdAt).toBeGreaterThan(1_700_000_000_000);
+    expect(host.raft.leader()).toEqual({ nodeId: 'node-1', addr: 'host1:2377' });
+  });
+
+  test('a joining manager catches up, gets a vote, and knows every address', async () => {
+    const world = new World(2);
+    const [first, second, third] = await world.three();
+    await world.wait(create(first, 't1'));
+    const version = first.store.view.version;
+    await world.wait(Promise.all([second, third].map((host) => host.raft.waitApplied(version, 5_000))));
+    for (const host of world.hosts) {
+      expect(host.store.view.get('task', 't1')).toEqual(first.store.view.get('task', 't1'));
+      expect(host.raft.leader()).toEqual({ nodeId: 'node-1', addr: 'host1:2377' });
+      expect(host.raft.members().map(({ nodeId, addr, leader }) => [nodeId, addr, leader])).toEqual([
+        ['node-1', 'host1:2377', true],
+        ['node-2', 'host2:2377', false],
+        ['node-3', 'host3:2377', false],
+      ]);
+    }
+    expect(first.raft.members().map((member) => member.reachability)).toEqual(['reachable', 'reachable', 'reachable']);
+  });
+
+  test('another manager takes over from a silent leader, and both are told', async () => {
+    const world = new World(3);
+    const [first, second, third] = await world.three();
+    const told: [string, boolean, string | undefined][] = [];
+    for (const { raft, self } of [first, second, third]) {
+      raft.onLeadership((isLeader, leader) => told.push([self.nodeId, isLeader, leader?.nodeId]));
+    }
+    world.cut(first);
+    await world.runtime.until(() => second.raft.isLeader() || third.raft.isLeader(), { limitMs: 5_000 });
+    const next = world.leader();
+    await world.runtime.until(() => first.raft.leader() === undefined);
+    expect(told).toContainEqual(['node-1', false, undefined]);
+    expect(told).toContainEqual([next.self.nodeId, true, next.self.nodeId]);
+    await world.wait(create(next, 't1'));
+    expect(next.raft.members()[0]).toMatchObject({ nodeId: 'node-1', reachability: 'unreachable' });
+    world.heal(first);
+    await world.wait(first.raft.waitApplied(next.store.view.version, 10_000));
+    expect(first.store.view.get('task', 't1')?.id).toBe('t1');
+  });
+
+  test('a write without a majority fails within five seconds and says why', async () => {
+    const world = new World(4);
+    const [first, second, third] = await world.three();
+    world.cut(second);
+    world.cut(third);
+    const began = world.runtime.now();
+    const failure = await world.wait(create(first, 't1').catch((error: unknown) => error));
+    expect(failure).toMatchObject({ kind: 'deadline', message: noLeaderMessage });
+    expect(world.runtime.now() - began).toBeLessThan(5_500);
+    await expect(world.wait(create(first, 't2'))).rejects.toMatchObject({ kind: 'unavailable', message: noLeaderMessage });
+    await expect(world.wait(first.raft.readBarrier())).rejects.toMatchObject({ name: 'ClusterError' });
+  });
+
+  test('a follower refuses writes and answers reads after a barrier', async () => {
+    const world = new World(5);
+    const [first, second] = await world.three();
+    await expect(world.wait(create(second, 't1'))).rejects.toMatchObject({ kind: 'unavailable', message: noLeaderMessage });
+    await world.wait(create(first, 't2'));
+    await world.wait(second.raft.readBarrier());
+    expect(second.store.view.get('task', 't2')?.id).toBe('t2');
+  });
+
+  test('concurrent writers to one object all succeed, on every replica alike', async () => {
+    const world = new World(6);
+    const [first, second] = await world.three();
+    await world.wait(create(first, 't1'));
+    const add = (at: number) =>
+      first.store.transact((tx) => {
+        const before = tx.get('task', 't1');
+        if (before !== undefined) tx.update('task', { ...before, restarts: [...before.restarts, at] });
+      });
+    await world.wait(Promise.all([1, 2, 3, 4].map(add)));
+    await world.wait(second.raft.waitApplied(first.store.view.version, 5_000));
+    expect([...(second.store.view.get('task', 't1')?.restarts ?? [])].sort()).toEqual([1, 2, 3, 4]);
+    expect(second.store.view.get('task', 't1')).toEqual(first.store.view.get('task', 't1'));
+  });
+
+  test('a manager that stops cleanly hands its leadership over', async () => {
+    const world = new World(7);
+    const [first, second, third] = await world.three();
+    await world.runtime.advance(2_000);
+    const began = world.runtime.now();
+    await world.wait(first.raft.close());
+    await world.runtime.until(() => second.raft.isLeader() || third.raft.isLeader());
+    expect(world.runtime.now() - began).toBeLessThan(500);
+    await expect(create(first, 't1')).rejects.toMatchObject({ kind: 'unavailable' });
+  });
+
+  test('a restarted manager comes back with its state and its members', async () => {
+    const world = new World(8);
+    const [first, second] = await world.three();
+    await world.wait(create(first, 't1'));
+    await world.wait(second.raft.waitApplied(first.store.view.version, 5_000));
+    await world.restart(second);
+    await world.wait(create(first, 't2'));
+    await world.wait(second.raft.waitApplied(first.store.view.version, 10_000));
+    expect([...second.store.view.list('task')].map((one) => one.id)).toEqual(['t1', 't2']);
+    expect(second.raft.members().map((member) => member.addr)).toEqual(['host1:2377', 'host2:2377', 'host3:2377']);
+  });
+
+  test('a manager that joins late gets a snapshot with the members in it', async () => {
+    const world = new World(9);
+    const first = await world.found({ snapshotEveryEntries: 20 });
+    const ids = Array.from({ length: 700 }, (_, at) => `t${at}`);
+    for (const id of ids) await world.wait(create(first, id));
+    const late = await world.join(first, 2);
+    await world.wait(late.raft.waitApplied(first.store.view.version, 30_000));
+    expect(late.store.view.count('task')).toBe(700);
+    expect([...late.store.view.list('task')]).toEqual([...first.store.view.list('task')]);
+    await world.runtime.until(() => late.raft.members().length === 2);
+  });
+});
+
+describe('membership', () => {
+  test('refuses a removal that would lose the quorum', async () => {
+    const world = new World(11);
+    const [first, second, third] = await world.three();
+    world.cut(third);
+    await world.runtime.advance(3_000);
+    const refused = world.wait(world.leader().raft.removeMember(world.leader() === first ? 'node-2' : 'node-1'));
+    await expect(refused).rejects.toMatchObject({ kind: 'failed_precondition', message: quorumLossMessage });
+    await world.wait(world.leader().raft.removeMember('node-3'));
+    expect(world.leader().raft.members().map((member) => member.nodeId)).toEqual(['node-1', 'node-2']);
+    await world.wait(create(world.leader(), 't1'));
+    expect(second.raft.members().length).toBe(2);
+  });
+
+  test('refuses to remove the only member and does nothing for a stranger', async () => {
+    const world = new World(12);
+    const first = await world.found();
+    await expect(world.wait(first.raft.removeMember('node-1'))).rejects.toMatchObject({ message: quorumLossMessage });
+    await world.wait(first.raft.removeMember('nobody'));
+    expect(first.raft.members().length).toBe(1);
+  });
+
+  test('a node that joins again gets a new id, and the old one goes', async () => {
+    const world = new World(13);
+    const first = await world.found();
+    const old = await world.wait(first.raft.addMember('node-2', 'host2:2377'));
+    const again = await world.wait(first.raft.addMember('node-2', 'host2:4000'));
+    expect(again.raftId).toBeGreaterThan(old.raftId);
+    expect(first.raft.members().map(({ raftId, addr }) => [raftId, addr])).toEqual([
+      [1, 'host1:2377'],
+      [again.raftId, 'host2:4000'],
+    ]);
+  });
+
+  test('a learner that never starts does not cost the quorum; the next leader promotes the ones that do', async () => {
+    const world = new World(14);
+    const [first, second, third] = await world.three();
+    await world.wait(first.raft.addMember('node-4', 'host4:2377'));
+    const { raftId } = await world.wait(first.raft.addMember('node-5', 'host5:2377'));
+    world.cut(first);
+    await world.runtime.until(() => second.raft.isLeader() || third.raft.isLeader());
+    const members = world.leader().raft.members();
+    const late = await world.start({ raftId, nodeId: 'node-5', addr: 'host5:2377' }, members);
+    await world.runtime.until(() => world.leader().raft.status().conf.voters.includes(raftId));
+    await world.wait(create(world.leader(), 't1'));
+    await world.wait(late.raft.waitApplied(world.leader().store.view.version, 5_000));
+    expect(world.leader().raft.status().conf.learners.length).toBe(1);
+  });
+
+  test('leadership moves on request', async () => {
+    const world = new World(15);
+    const [first] = await world.three();
+    await world.wait(first.raft.transferLeadership());
+    await world.runtime.until(() => !first.raft.isLeader() && first.raft.leader() !== undefined);
+    expect(first.raft.leader()?.nodeId).not.toBe('node-1');
+  });
+
+  test('only the leader changes members', async () => {
+    const world = new World(16);
+    const [, second] = await world.three();
+    await expect(second.raft.addMember('node-4', 'host4:2377')).rejects.toMatchObject({ kind: 'unavailable' });
+    await expect(second.raft.removeMember('node-3')).rejects.toMatchObject({ kind: 'unavailable' });
+  });
+});

@@ -1,0 +1,97 @@
+/** What other nodes may ask of this manager. Only the leader acts; any other says who leads, or passes on. */
+import type { Clock } from '../lib/clock.ts';
+import { ClusterError } from '../lib/errors.ts';
+import type { Duplex } from '../lib/stream.ts';
+import type { AgentMessage, ManagerMessage } from '../model/assignment.ts';
+import type { ControlMethod, ControlRequest } from '../model/control.ts';
+import type { Dialer, Identity, IssuedCertificate, IssueRequest, LogsMessage, LogsRequest, ManagerService, RaftJoinResponse } from '../rpc/port.ts';
+import type { Consensus } from './consensus.ts';
+import { serveLogs } from './log-stream.ts';
+import { type Leadership, noLeaderMessage } from './manager.ts';
+import type { Store } from './store/port.ts';
+
+export interface PeerServiceOptions {
+  readonly nodeId: string;
+  readonly store: Store;
+  readonly consensus: Consensus;
+  readonly dialer: Dialer;
+  readonly clock: Clock;
+  readonly leadership: () => Leadership;
+}
+
+export class PeerService implements ManagerService {
+  readonly #options: PeerServiceOptions;
+
+  constructor(options: PeerServiceOptions) {
+    this.#options = options;
+  }
+
+  async rootCa(): Promise<{ caPem: string }> {
+    const cluster = this.#options.store.view.cluster();
+    if (cluster === undefined) throw new ClusterError('unavailable', 'this manager has not caught up yet');
+    return { caPem: cluster.rootCa.certPem };
+  }
+
+  async issueCertificate(request: IssueRequest, caller: Identity | undefined): Promise<IssuedCertificate> {
+    const { consensus, dialer } = this.#options;
+    if (this.#leads()) return this.#options.leadership().ca.issue(request, caller);
+    const leader = consensus.leader();
+    // A renewal is known by its caller's certificate, which does not travel on: such a caller has to come to the leader itself.
+    if (leader === undefined || request.token === '') throw new ClusterError('unavailable', noLeaderMessage);
+    const peer = dialer.dial(leader.addr);
+    return peer.issueCertificate(request).finally(() => peer.close());
+  }
+
+  session(stream: Duplex<ManagerMessage, AgentMessage>, caller: Identity, peerAddress: string): void {
+    if (this.#leads()) {
+      this.#options.leadership().dispatcher.accept(stream, caller, peerAddress);
+      return;
+    }
+    const leader = this.#options.consensus.leader();
+    stream.send({ kind: 'redirect', leader: leader === undefined || leader.nodeId === this.#options.nodeId ? null : leader });
+    stream.close();
+  }
+
+  async call(method: ControlMethod, request: unknown): Promise<{ response: unknown; version: number }> {
+    const { leadership, store } = this.#options;
+    // Checked in depth by the control API: the other end is a manager, but may be of another version.
+    const response = await leadership().control.call(method, request as ControlRequest<ControlMethod>);
+    return { response, version: store.view.version };
+  }
+
+  async joinRaft(request: { addr: string }, caller: Identity): Promise<RaftJoinResponse> {
+    const { consensus, store } = this.#options;
+    const leader = consensus.leader();
+    if (leader === undefined) throw new ClusterError('unavailable', noLeaderMessage);
+    if (!this.#leads()) return { redirect: leader.addr, raftId: 0, members: [] };
+    this.#options.leadership();
+    if (store.view.get('node', caller.nodeId)?.role !== 'manager') {
+      throw new ClusterError('permission_denied', `node ${caller.nodeId} is not a manager of this cluster`);
+    }
+    const { raftId } = await consensus.addMember(caller.nodeId, request.addr);
+    await store.transact((tx) => {
+      const node = tx.get('node', caller.nodeId);
+      if (node !== undefined) tx.update('node', { ...node, manager: { raftId, addr: request.addr } });
+    });
+    return { raftId, members: consensus.members().map((member) => ({ raftId: member.raftId, nodeId: member.nodeId, addr: member.addr })) };
+  }
+
+  async leaveRaft(request: { nodeId: string }, caller: Identity): Promise<void> {
+    if (request.nodeId !== caller.nodeId) throw new ClusterError('permission_denied', 'a manager can only take itself out');
+    this.#options.leadership();
+    await this.#options.consensus.removeMember(caller.nodeId);
+  }
+
+  logs(stream: Duplex<LogsMessage, LogsRequest>): void {
+    serveLogs(stream, ({ selector, query }, signal) => this.#options.leadership().broker.logs(selector, query, signal));
+  }
+
+  #leads(): boolean {
+    try {
+      this.#options.leadership();
+      return true;
+    } catch {
+      return false;
+    }
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * One entry against the state. All or nothing, and the same on every replica: the verdict depends only on the entry and
+ * on the state that earlier entries made. Makes no ids, times or random draws.
+ */
+import type { Meta, TableName } from '../../model/objects.ts';
+import type { Change, ChangeEvent } from '../../model/view.ts';
+import type { DecodedChange, DecodedEntry, Document } from './codec.ts';
+import { deepFreeze } from './freeze.ts';
+import type { Row, State } from './state.ts';
+import { uniqueKey } from './state.ts';
+
+/** The events of an applied entry, or undefined when it was refused and nothing changed. */
+export function applyEntry(state: State, version: number, entry: DecodedEntry): readonly ChangeEvent[] | undefined {
+  if (!versionsHold(state, entry.changes)) return undefined;
+  const events = entry.changes.map((change) => outcome(state, change, { version, now: entry.now }));
+  if (!namesHold(state, events)) return undefined;
+  for (const { table, before, after } of events) {
+    if (after !== undefined) state.put(table, after);
+    else if (before !== undefined) state.remove(table, before.id);
+  }
+  state.version = version;
+  return events;
+}
+
+/** Changes that did not come as bytes, in the form in which entries are applied. */
+export function asDecoded(changes: readonly Change[]): readonly DecodedChange[] {
+  return changes.map(({ table, action, id, expected, object }) => {
+    if (action === 'remove') return { action, table, id, expected };
+    return { action, table, id, expected, object: { ...(object as unknown as Document) } };
+  });
+}
+
+function versionsHold(state: State, changes: readonly DecodedChange[]): boolean {
+  const seen = new Set<string>();
+  for (const { table, id, action, expected } of changes) {
+    const version = state.get(table, id)?.meta.version;
+    if (action === 'create' ? version !== undefined : version !== expected) return false;
+    seen.add(`${table}/${id}`);
+  }
+  // Two changes of one object in one entry would make the verdict depend on their order.
+  return seen.size === changes.length;
+}
+
+function namesHold(state: State, events: readonly ChangeEvent[]): boolean {
+  const released = new Set<string>();
+  const claims: { table: TableName; key: string }[] = [];
+  for (const { table, before, after } of events) {
+    const from = before === undefined ? undefined : uniqueKey(table, before);
+    const to = after === undefined ? undefined : uniqueKey(table, after);
+    if (from === to) continue;
+    if (from !== undefined) released.add(`${table}/${from}`);
+    if (to !== undefined) claims.push({ table, key: to });
+  }
+  const taken = new Set<string>();
+  for (const { table, key } of claims) {
+    const name = `${table}/${key}`;
+    if (taken.has(name) || (state.holder(table, key) !== undefined && !released.has(name))) return false;
+    taken.add(name);
+  }
+  return true;
+}
+
+interface Stamp {
+  readonly version: number;
+  readonly now: number;
+}
+
+function outcome(state: State, change: DecodedChange, { version, now }: Stamp): ChangeEvent {
+  const { table, id } = change;
+  const before = state.get(table, id);
+  if (change.action === 'remove') return { table, before } as ChangeEvent;
+  const createdAt = before?.meta.createdAt ?? now;
+  const after = build(before, change, { version, createdAt, updatedAt: now });
+  return (before === undefined ? { table, after } : { table, before, after }) as ChangeEvent;
+}
+
+function build(before: Row | undefined, change: Exclude<DecodedChange, { action: 'remove' }>, meta: Meta): Row {
+  let next: Document;
+  if (change.action === 'patch') {
+    next = { ...before, ...change.object };
+    if (change.dropped.length > 0) {
+      next = Object.fromEntries(Object.entries(next).filter(([key]) => !change.dropped.includes(key)));
+    }
+  } else {
+    // The decoder made this object for us alone: no copy.
+    next = change.object;
+  }
+  next['id'] = change.id;
+  next['meta'] = meta;
+  return deepFreeze(next) as unknown as Row;
+}

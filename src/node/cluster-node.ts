@@ -1,0 +1,407 @@
+/**
+ * This process as a node: outside a cluster, or a worker, or a worker that is a manager too. Owns the identity and starts and
+ * stops the two halves as the identity says. Everything the HTTP API may ask of the process itself is answered here.
+ */
+import { X509Certificate } from 'node:crypto';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Clock, sleep } from '../lib/clock.ts';
+import { ClusterError, messageOf } from '../lib/errors.ts';
+import { newId } from '../lib/ids.ts';
+import type { Log } from '../lib/log.ts';
+import type { Random } from '../lib/random.ts';
+import type { ManagerPeer } from '../model/assignment.ts';
+import type { InitRequest, JoinRequest, ManagerBackend, NodeBackend, NodeInfo, ResolvedImage } from '../model/control.ts';
+import { defaultClusterSpec } from '../model/defaults.ts';
+import type { NodeRole } from '../model/spec.ts';
+import { type Authority, createAuthority, createRequest, generateKey, issueNodeCertificate, isSignedBy, subjectOf } from '../pki/certificate.ts';
+import { IdentityStore, type StoredIdentity } from '../pki/identity-store.ts';
+import { newJoinToken, parseJoinToken } from '../pki/join-token.ts';
+import { renewalTime } from '../pki/renewal.ts';
+import { dialWithToken, GrpcDialer } from '../rpc/client.ts';
+import type { IssuedCertificate } from '../rpc/port.ts';
+import { availabilityOf, newNode } from '../manager/ca/ca.ts';
+import type { Store } from '../manager/store/port.ts';
+import { LocalManager } from './local-manager.ts';
+import { LocalWorker, type WorkerParts } from './local-worker.ts';
+import { advertiseAddress, listenAddress, remoteAddress } from './system.ts';
+
+export interface ClusterNodeOptions {
+  readonly dataDir: string;
+  readonly listenAddr: string;
+  readonly advertiseAddr: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly worker: WorkerParts;
+  /** Facts of the machine that do not change. */
+  readonly machine: Omit<NodeInfo, 'nodeId' | 'nodeAddr' | 'state' | 'role' | 'error' | 'managers' | 'clusterId' | 'containers'>;
+  readonly resolveImage: (reference: string, auth: string | undefined) => Promise<ResolvedImage>;
+  /** The daemon can not go on: stop the process. */
+  readonly onFatal: (error: Error) => void;
+}
+
+type RaftIdentity = NonNullable<StoredIdentity['raft']>;
+
+/** A member of a cluster, with what runs for it. */
+interface Membership {
+  identity: StoredIdentity;
+  readonly nodeId: string;
+  readonly clusterId: string;
+  readonly dialer: GrpcDialer;
+  readonly worker: LocalWorker;
+  manager: LocalManager | undefined;
+}
+
+const alreadyMember = 'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.';
+const notMember = 'This node is not part of a swarm';
+const leaveNeedsForce =
+  'You are attempting to leave the swarm on a node that is participating as a manager. Removing this node may leave the cluster without a quorum: demote it first (tscluster node demote), or use `--force` to leave anyway.';
+const joinAttemptMs = 1_000;
+const joinAttemptsMax = 20;
+const renewalRetryMs = 60_000;
+
+export class ClusterNode implements NodeBackend {
+  readonly #options: ClusterNodeOptions;
+  readonly #identities: IdentityStore;
+  #member: Membership | undefined;
+  #pending = false;
+  #cancelRenewal = () => {};
+  /** Role changes are worked off one after the other. */
+  #changes: Promise<unknown> = Promise.resolve();
+
+  constructor(options: ClusterNodeOptions) {
+    this.#options = options;
+    this.#identities = new IdentityStore(join(options.dataDir, 'identity.json'));
+  }
+
+  /** Goes on as what this node was when it last ran. */
+  async start(): Promise<void> {
+    const identity = await this.#identities.load();
+    if (identity === undefined) return;
+    if (!isSignedBy(identity.certPem, identity.caPem, this.#options.clock.now())) {
+      throw new ClusterError('failed_precondition', `the certificate in ${this.#options.dataDir} has expired or is not of its own root: leave (remove the data directory) and join again`);
+    }
+    await this.#run(identity);
+  }
+
+  /** Stops on purpose: hands leadership over, tells the managers, leaves containers running. */
+  async stop(): Promise<void> {
+    this.#cancelRenewal();
+    const member = this.#member;
+    this.#member = undefined;
+    await member?.worker.stop();
+    await member?.manager?.stop();
+  }
+
+  manager(): ManagerBackend | undefined {
+    return this.#member?.manager?.backend;
+  }
+
+  info(): NodeInfo {
+    const member = this.#member;
+    const role = member === undefined ? undefined : roleOf(member.identity);
+    return {
+      ...this.#options.machine,
+      nodeId: member?.nodeId ?? '',
+      nodeAddr: member === undefined ? '' : member.identity.advertiseAddr.replace(/:\d+$/, ''),
+      state: member !== undefined ? 'active' : this.#pending ? 'pending' : 'inactive',
+      role,
+      error: '',
+      managers: member === undefined ? [] : (member.manager?.peers() ?? member.identity.managers),
+      clusterId: member?.clusterId ?? '',
+      containers: member?.worker.containers() ?? { running: 0, stopped: 0 },
+    };
+  }
+
+  resolveImage(reference: string, auth: string | undefined): Promise<ResolvedImage> {
+    return this.#options.resolveImage(reference, auth);
+  }
+
+  init(request: InitRequest): Promise<{ nodeId: string }> {
+    return this.#exclusively(() => this.#init(request));
+  }
+
+  join(request: JoinRequest): Promise<{ nodeId: string }> {
+    return this.#exclusively(() => this.#join(request));
+  }
+
+  async leave(force: boolean): Promise<void> {
+    const member = this.#member;
+    if (member === undefined) throw new ClusterError('unavailable', notMember);
+    if (member.manager !== undefined && !force) throw new ClusterError('unavailable', leaveNeedsForce);
+    this.#cancelRenewal();
+    this.#member = undefined;
+    await member.worker.leave();
+    await member.manager?.leave();
+    await this.#forget();
+  }
+
+  async #init(request: InitRequest): Promise<{ nodeId: string }> {
+    const { clock, random } = this.#options;
+    if (request.forceNewCluster) throw new ClusterError('unimplemented', '--force-new-cluster is not supported yet');
+    const addresses = this.#addresses(request);
+    const authority = createAuthority(clock.now());
+    const [nodeId, clusterId] = [newId(random), newId(random)];
+    const keyPem = generateKey();
+    const certPem = issueNodeCertificate(authority, {
+      csrPem: createRequest(keyPem),
+      nodeId,
+      clusterId,
+      role: 'manager',
+      now: clock.now(),
+      lifeMs: defaultClusterSpec.CAConfig.NodeCertExpiry / 1e6,
+    });
+    const identity: StoredIdentity = {
+      format: 1,
+      caPem: authority.certPem,
+      certPem,
+      keyPem,
+      ...addresses,
+      raft: { id: 1, members: [] },
+      managers: [{ nodeId, addr: addresses.advertiseAddr }],
+    };
+    await this.#start(identity, (store) => this.#firstObjects(store, { nodeId, clusterId, authority, request, addr: addresses.advertiseAddr }));
+    return { nodeId };
+  }
+
+  /** The cluster and its first node, written by the first leader. */
+  async #firstObjects(store: Store, first: { nodeId: string; clusterId: string; authority: Authority; request: InitRequest; addr: string }): Promise<void> {
+    const { clock, random } = this.#options;
+    const { certPem, keyPem } = first.authority;
+    const availability = availabilityOf(first.request.availability);
+    await store.transact((tx) => {
+      tx.create('cluster', {
+        id: first.clusterId,
+        spec: { ...defaultClusterSpec, ...first.request.spec },
+        rootCa: { certPem, keyPem, joinTokens: { worker: newJoinToken(certPem, random), manager: newJoinToken(certPem, random) } },
+        removedNodes: {},
+        nextRaftId: 2,
+      });
+      tx.create('node', { ...newNode(first.nodeId, 'manager', availability, clock.now()), manager: { raftId: 1, addr: first.addr } });
+    });
+  }
+
+  async #join(request: JoinRequest): Promise<{ nodeId: string }> {
+    const addresses = this.#addresses(request);
+    const token = parseJoinToken(request.joinToken);
+    if (request.remoteAddrs.length === 0) throw new ClusterError('invalid', 'at least one RemoteAddr is required to join');
+    availabilityOf(request.availability);
+    const keyPem = generateKey();
+    const { issued, remote } = await this.#admission(request, createRequest(keyPem), token);
+    const identity: StoredIdentity = {
+      format: 1,
+      caPem: issued.caPem,
+      certPem: issued.certPem,
+      keyPem,
+      ...addresses,
+      managers: [{ nodeId: '', addr: remote }],
+    };
+    await this.#start(identity);
+    return { nodeId: issued.nodeId };
+  }
+
+  /** A certificate from the first of the given managers that answers. */
+  async #admission(
+    request: JoinRequest,
+    csrPem: string,
+    token: ReturnType<typeof parseJoinToken>,
+  ): Promise<{ issued: IssuedCertificate; remote: string }> {
+    let last: unknown;
+    for (const remote of request.remoteAddrs.map(remoteAddress)) {
+      try {
+        const { peer, caPem } = await dialWithToken(remote, token, this.#options.clock);
+        const issue = { csrPem, token: request.joinToken.trim(), availability: request.availability };
+        const issued = await peer.issueCertificate(issue).finally(() => peer.close());
+        return { issued: { ...issued, caPem }, remote };
+      } catch (error) {
+        last = error;
+        if (!(error instanceof ClusterError) || !error.retryable) break;
+      }
+    }
+    throw last;
+  }
+
+  /** Starts as `identity`, and undoes everything when that fails: a half-joined node would be neither here nor there. */
+  async #start(identity: StoredIdentity, bootstrap?: (store: Store) => Promise<void>): Promise<void> {
+    await this.#forget();
+    try {
+      await this.#run(identity, bootstrap);
+    } catch (error) {
+      await this.stop();
+      await this.#forget();
+      throw error;
+    }
+  }
+
+  async #run(identity: StoredIdentity, bootstrap?: (store: Store) => Promise<void>): Promise<void> {
+    const { clock, worker: parts } = this.#options;
+    const { nodeId, clusterId } = subjectOf(new X509Certificate(identity.certPem));
+    const dialer = new GrpcDialer(identity, clock);
+    const worker = new LocalWorker({
+      parts,
+      nodeId,
+      dialer,
+      managers: identity.managers,
+      clock,
+      random: this.#options.random,
+      log: this.#options.log,
+      addr: identity.advertiseAddr.replace(/:\d+$/, ''),
+      onRole: (role) => this.#changeRole(role),
+      onManagers: (peers) => this.#rememberManagers(peers),
+    });
+    const member: Membership = { identity, nodeId, clusterId, dialer, worker, manager: undefined };
+    this.#member = member;
+    if (roleOf(identity) === 'manager') await this.#startManager(member, bootstrap);
+    await this.#identities.save(member.identity);
+    await worker.start();
+    this.#scheduleRenewal();
+  }
+
+  async #startManager(member: Membership, bootstrap?: (store: Store) => Promise<void>): Promise<void> {
+    const raft = member.identity.raft ?? (await this.#joinRaft(member));
+    member.identity = { ...member.identity, raft };
+    member.manager = await LocalManager.open({
+      dataDir: join(this.#options.dataDir, 'raft'),
+      identity: member.identity,
+      raft,
+      nodeId: member.nodeId,
+      clusterId: member.clusterId,
+      dialer: member.dialer,
+      clock: this.#options.clock,
+      random: this.#options.random,
+      log: this.#options.log,
+      onFatal: this.#options.onFatal,
+      ...(bootstrap === undefined ? {} : { bootstrap }),
+    });
+  }
+
+  /** Becomes a member of the Raft group: asks a manager, follows it to the leader, and waits out an election. */
+  async #joinRaft(member: Membership): Promise<RaftIdentity> {
+    const { clock } = this.#options;
+    const known = member.identity.managers.map(({ addr }) => addr);
+    let addr = known[0] ?? '';
+    let last: unknown;
+    for (let attempt = 0; attempt < joinAttemptsMax; attempt++) {
+      const peer = member.dialer.dial(addr);
+      try {
+        const answer = await peer.joinRaft({ addr: member.identity.advertiseAddr });
+        if (answer.redirect === undefined) return { id: answer.raftId, members: answer.members };
+        addr = answer.redirect;
+      } catch (error) {
+        last = error;
+        if (!(error instanceof ClusterError) || !error.retryable) throw error;
+        addr = known[(attempt + 1) % known.length] ?? addr;
+        await sleep(clock, joinAttemptMs);
+      } finally {
+        peer.close();
+      }
+    }
+    throw new ClusterError('unavailable', `Cannot join as a manager: ${messageOf(last)}`, { cause: last });
+  }
+
+  /** The cluster wishes another role for this node: a new certificate, then the manager half follows. */
+  #changeRole(role: NodeRole): void {
+    const member = this.#member;
+    if (member === undefined || roleOf(member.identity) === role) return;
+    this.#serially(async () => {
+      if (this.#member !== member || roleOf(member.identity) === role) return;
+      await this.#renew(member);
+      const now = roleOf(member.identity);
+      this.#options.log.info('role changed', { role: now });
+      if (now === 'manager' && member.manager === undefined) await this.#startManager(member);
+      if (now === 'worker' && member.manager !== undefined) await this.#stopManager(member);
+      await this.#identities.save(member.identity);
+    });
+  }
+
+  async #stopManager(member: Membership): Promise<void> {
+    const manager = member.manager;
+    member.manager = undefined;
+    await manager?.stop();
+    await rm(join(this.#options.dataDir, 'raft'), { recursive: true, force: true });
+    const { raft: _, ...rest } = member.identity;
+    member.identity = rest;
+  }
+
+  #rememberManagers(peers: readonly ManagerPeer[]): void {
+    const member = this.#member;
+    if (member === undefined || peers.length === 0) return;
+    this.#serially(async () => {
+      if (this.#member !== member || JSON.stringify(member.identity.managers) === JSON.stringify(peers)) return;
+      member.identity = { ...member.identity, managers: peers };
+      await this.#identities.save(member.identity);
+    });
+  }
+
+  #scheduleRenewal(): void {
+    const { clock, random } = this.#options;
+    const member = this.#member;
+    if (member === undefined) return;
+    this.#cancelRenewal();
+    const wait = Math.max(renewalTime(member.identity.certPem, random) - clock.now(), renewalRetryMs);
+    this.#cancelRenewal = clock.timer(wait, () => {
+      this.#serially(async () => {
+        if (this.#member === member) await this.#renew(member);
+      });
+      this.#scheduleRenewal();
+    });
+  }
+
+  /** A new certificate for a new key, from whichever manager leads. */
+  async #renew(member: Membership): Promise<void> {
+    const keyPem = generateKey();
+    const csrPem = createRequest(keyPem);
+    const addresses = (member.manager?.peers() ?? member.identity.managers).map(({ addr }) => addr);
+    let last: unknown;
+    for (const addr of addresses) {
+      const peer = member.dialer.dial(addr);
+      try {
+        const issued = await peer.issueCertificate({ csrPem, token: '', availability: '' });
+        member.identity = { ...member.identity, certPem: issued.certPem, keyPem };
+        member.dialer.renew(member.identity);
+        member.manager?.renew(member.identity);
+        await this.#identities.save(member.identity);
+        return;
+      } catch (error) {
+        last = error;
+      } finally {
+        peer.close();
+      }
+    }
+    throw new ClusterError('unavailable', `Cannot renew the certificate: ${messageOf(last)}`, { cause: last });
+  }
+
+  /** Removes what makes this node a member. Images, volumes and logs stay. */
+  async #forget(): Promise<void> {
+    await this.#identities.remove();
+    await rm(join(this.#options.dataDir, 'raft'), { recursive: true, force: true });
+    await rm(join(this.#options.dataDir, 'tasks'), { recursive: true, force: true });
+  }
+
+  #addresses(request: { listenAddr: string; advertiseAddr: string }): { listenAddr: string; advertiseAddr: string } {
+    const { listenAddr, advertiseAddr } = this.#options;
+    // Docker's client always sends its default listen address: the daemon's own setting is then the better one.
+    const asked = request.listenAddr === '' || request.listenAddr === '0.0.0.0:2377' ? listenAddr : request.listenAddr;
+    return { listenAddr: listenAddress(asked), advertiseAddr: advertiseAddress(request.advertiseAddr || advertiseAddr, asked) };
+  }
+
+  /** One init or join at a time, and only outside a cluster. */
+  async #exclusively<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#member !== undefined || this.#pending) throw new ClusterError('unavailable', alreadyMember);
+    this.#pending = true;
+    try {
+      return await work();
+    } finally {
+      this.#pending = false;
+    }
+  }
+
+  #serially(work: () => Promise<void>): void {
+    this.#changes = this.#changes.then(work).catch((error) => this.#options.log.warn('node', { reason: messageOf(error) }));
+  }
+}
+
+function roleOf(identity: StoredIdentity): NodeRole {
+  return subjectOf(new X509Certificate(identity.certPem)).role;
+}

@@ -1,0 +1,53 @@
+/** The worker half of this process: the agent with the real executor behind it. */
+import type { Clock } from '../lib/clock.ts';
+import type { Log } from '../lib/log.ts';
+import type { Random } from '../lib/random.ts';
+import type { ManagerPeer } from '../model/assignment.ts';
+import type { NodeRole } from '../model/spec.ts';
+import type { Dialer } from '../rpc/port.ts';
+import { type Agent, createAgent } from '../worker/agent.ts';
+import type { Executor } from '../worker/executor/port.ts';
+import type { TaskDb } from '../worker/task-db.ts';
+
+/** What a worker needs of this machine; the same before and after joining. */
+export interface WorkerParts {
+  readonly executor: Executor;
+  /** A fresh handle on the tasks kept on disk. */
+  openTaskDb(): TaskDb;
+}
+
+export interface LocalWorkerOptions {
+  readonly parts: WorkerParts;
+  readonly nodeId: string;
+  readonly addr: string;
+  readonly dialer: Dialer;
+  readonly managers: readonly ManagerPeer[];
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly onRole: (role: NodeRole) => void;
+  readonly onManagers: (peers: readonly ManagerPeer[]) => void;
+}
+
+export class LocalWorker {
+  readonly #agent: Agent;
+
+  constructor(options: LocalWorkerOptions) {
+    const { parts, log, ...rest } = options;
+    this.#agent = createAgent({ ...rest, executor: parts.executor, db: parts.openTaskDb(), log: log.part('agent') });
+  }
+
+  start(): Promise<void> {
+    return this.#agent.start();
+  }
+
+  /** Containers go on. */
+  stop(): Promise<void> {
+    return this.#agent.stop();
+  }
+
+  /** Stops and removes every container of the cluster. */
+  leave(): Promise<void> {
+    return this.#agent.leave();
+  }
+}

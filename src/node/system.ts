@@ -1,0 +1,68 @@
+/** Facts about this machine. */
+import { readFileSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
+import { isIP } from 'node:net';
+import { ClusterError } from '../lib/errors.ts';
+
+export const version: string = (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version;
+
+/** The IPv4 addresses of this host that others may reach, by interface. */
+export function hostAddresses(): readonly { readonly name: string; readonly address: string }[] {
+  return Object.entries(networkInterfaces()).flatMap(([name, addresses]) =>
+    (addresses ?? [])
+      .filter((one) => one.family === 'IPv4' && !one.internal && !/^tg[0-9a-f]{8}$/.test(name))
+      .map((one) => ({ name, address: one.address })),
+  );
+}
+
+/**
+ * `advertise` as `ip:port`: an address, an interface's name, or the only address of this host. Docker's words where it is not clear.
+ * Errors: `invalid`.
+ */
+export function advertiseAddress(advertise: string, listen: string): string {
+  const port = portOf(advertise) ?? portOf(listen) ?? 2377;
+  const host = hostOf(advertise) || specific(hostOf(listen));
+  if (isIP(host) !== 0) return join(host, port);
+  const addresses = hostAddresses();
+  if (host !== '') {
+    const found = addresses.find((one) => one.name === host);
+    if (found === undefined) throw new ClusterError('invalid', `advertise address must be a non-zero IP address or network interface: ${advertise}`);
+    return join(found.address, port);
+  }
+  const [only, ...others] = addresses;
+  if (only === undefined) throw new ClusterError('invalid', 'could not choose an IP address to advertise since this system has none');
+  if (others.length > 0) {
+    const list = addresses.map((one) => `${one.address} on interface ${one.name}`).join(' and ');
+    throw new ClusterError('invalid', `could not choose an IP address to advertise since this system has multiple addresses (${list})`);
+  }
+  return join(only.address, port);
+}
+
+/** `host`, `:port`, `host:port` or empty, completed to what gRPC binds to. */
+export function listenAddress(listen: string): string {
+  return join(hostOf(listen) || '0.0.0.0', portOf(listen) ?? 2377);
+}
+
+/** A remote `host` or `host:port`, with the default port. Errors: `invalid`. */
+export function remoteAddress(remote: string): string {
+  const host = hostOf(remote);
+  if (host === '' || /[\s/]/.test(remote)) throw new ClusterError('invalid', `invalid remote address ${JSON.stringify(remote)}: expected HOST:PORT`);
+  return join(host, portOf(remote) ?? 2377);
+}
+
+function hostOf(addr: string): string {
+  return addr.replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
+}
+
+function portOf(addr: string): number | undefined {
+  const match = /:(\d+)$/.exec(addr);
+  return match === null || isIP(addr) === 6 ? undefined : Number(match[1]);
+}
+
+function specific(host: string): string {
+  return host === '0.0.0.0' || host === '::' ? '' : host;
+}
+
+function join(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}

@@ -1,0 +1,90 @@
+/** What a node must offer to a task, in Swarm's order and words. The first filter that turns a node down gets the blame. */
+import type { Node, Task } from '../model/objects.ts';
+import { readConstraints, nodeMatches } from './constraint.ts';
+import type { NodeInfo } from './node-info.ts';
+import { portKeys } from './node-info.ts';
+import { platformMatches } from './platform.ts';
+
+export type FilterName = 'ready' | 'resources' | 'plugin' | 'constraint' | 'platform' | 'hostPort' | 'maxReplicas';
+
+export interface Filter {
+  readonly name: FilterName;
+  readonly passes: (info: NodeInfo) => boolean;
+}
+
+/** The filters that this task has a use for; equal for all tasks of a group. */
+export function filtersFor(task: Task): readonly Filter[] {
+  return [readyFilter, ...resourceFilter(task), ...pluginFilter(task), ...constraintFilter(task), ...platformFilter(task), ...portFilter(task), ...maxFilter(task)];
+}
+
+/** Those that look at the node object alone: what is checked again when a placement is written. */
+export function nodeFiltersFor(task: Task): readonly Filter[] {
+  return [readyFilter, ...pluginFilter(task), ...constraintFilter(task), ...platformFilter(task)];
+}
+
+export function firstRefusal(filters: readonly Filter[], info: NodeInfo): FilterName | undefined {
+  return filters.find((filter) => !filter.passes(info))?.name;
+}
+
+export function isReady(node: Node): boolean {
+  return node.status.state === 'ready' && node.spec.Availability === 'active';
+}
+
+const readyFilter: Filter = { name: 'ready', passes: (info) => isReady(info.node) };
+
+function resourceFilter(task: Task): readonly Filter[] {
+  const cpus = task.spec.Resources?.Reservations?.NanoCPUs ?? 0;
+  const memory = task.spec.Resources?.Reservations?.MemoryBytes ?? 0;
+  if (cpus === 0 && memory === 0) return [];
+  const passes = (info: NodeInfo) => {
+    const capacity = info.capacity;
+    return (
+      (cpus === 0 || info.nanoCpus + cpus <= capacity.nanoCpus) &&
+      (memory === 0 || info.memoryBytes + memory <= capacity.memoryBytes)
+    );
+  };
+  return [{ name: 'resources', passes }];
+}
+
+function pluginFilter(task: Task): readonly Filter[] {
+  const wanted: { type: string; name: string }[] = [];
+  for (const mount of task.spec.ContainerSpec.Mounts ?? []) {
+    const driver = mount.Type === 'volume' ? (mount.VolumeOptions?.DriverConfig?.Name ?? '') : '';
+    if (driver !== '' && driver !== 'local') wanted.push({ type: 'Volume', name: driver });
+  }
+  const log = task.spec.LogDriver?.Name ?? '';
+  if (log !== '' && log !== 'none') wanted.push({ type: 'Log', name: log });
+  return wanted.length === 0 ? [] : [{ name: 'plugin', passes: (info) => wanted.every((plugin) => hasPlugin(info.node, plugin)) }];
+}
+
+/** A node that does not say what plugins of this type it has is taken to have them all. */
+function hasPlugin(node: Node, wanted: { readonly type: string; readonly name: string }): boolean {
+  const plugins = (node.description?.engine.plugins ?? []).filter((plugin) => plugin.type === wanted.type);
+  if (plugins.length === 0) return true;
+  return plugins.some(({ name }) => name === wanted.name || name === `${wanted.name}:latest`);
+}
+
+function constraintFilter(task: Task): readonly Filter[] {
+  const constraints = readConstraints(task.spec.Placement?.Constraints ?? []);
+  return constraints.length === 0 ? [] : [{ name: 'constraint', passes: (info) => nodeMatches(constraints, info.node) }];
+}
+
+function platformFilter(task: Task): readonly Filter[] {
+  const platforms = task.spec.Placement?.Platforms ?? [];
+  if (platforms.length === 0) return [];
+  const passes = ({ node }: NodeInfo) => {
+    const actual = node.description?.platform;
+    return actual !== undefined && platforms.some((wish) => platformMatches(wish, actual));
+  };
+  return [{ name: 'platform', passes }];
+}
+
+function portFilter(task: Task): readonly Filter[] {
+  const keys = portKeys(task);
+  return keys.length === 0 ? [] : [{ name: 'hostPort', passes: (info) => !keys.some((key) => info.portInUse(key)) }];
+}
+
+function maxFilter(task: Task): readonly Filter[] {
+  const max = task.spec.Placement?.MaxReplicas ?? 0;
+  return max === 0 ? [] : [{ name: 'maxReplicas', passes: (info) => info.tasksOf(task.serviceId) < max }];
+}

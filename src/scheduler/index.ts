@@ -1,0 +1,15 @@
+/**
+ * The scheduler: nodes, what they hold, and tasks in; placements and explanations out.
+ * Pure: no I/O, clock or chance; equal input gives equal output. Its caller (`manager/placement`) feeds it change events,
+ * so a placement costs as much as what is placed, not nodes × tasks. It never writes to the store.
+ */
+export { ClusterIndex } from './cluster-index.ts';
+export type { Constraint } from './constraint.ts';
+export { constraintsMatch, nodeMatches, parseConstraint, parseConstraints } from './constraint.ts';
+export type { Refusals } from './explain.ts';
+export { explanation, reason } from './explain.ts';
+export type { FilterName } from './filters.ts';
+export { firstRefusal, isReady, nodeFiltersFor } from './filters.ts';
+export { groupKey, holds, NodeInfo } from './node-info.ts';
+export type { GroupResult, Placement } from './schedule.ts';
+export { refusalsPerNode, scheduleGroup } from './schedule.ts';

@@ -1,0 +1,129 @@
+/** What the scheduler knows of one node: the node object and what its unfinished tasks hold. Kept up to date task by task. */
+import { hostPortsOf } from '../model/defaults.ts';
+import type { Node, Task } from '../model/objects.ts';
+import { isTerminal, TaskState } from '../model/task-state.ts';
+
+/** Failures of one service version on one node within this time make the node a last resort (SwarmKit: 5 in 5 min). */
+export const failureWindowMs = 5 * 60_000;
+export const failuresFaulty = 5;
+const failureKeysMax = 1000;
+
+interface Holding {
+  readonly serviceId: string;
+  /** Wanted to run: counts for spreading. What is being stopped holds resources and ports only. */
+  readonly active: boolean;
+  readonly nanoCpus: number;
+  readonly memoryBytes: number;
+  readonly ports: readonly string[];
+}
+
+export class NodeInfo {
+  node: Node;
+  nanoCpus = 0;
+  memoryBytes = 0;
+  /** Active tasks. */
+  total = 0;
+  readonly #holdings = new Map<string, Holding>();
+  readonly #perService = new Map<string, number>();
+  readonly #ports = new Map<string, number>();
+  readonly #failures = new Map<string, number[]>();
+
+  constructor(node: Node) {
+    this.node = node;
+  }
+
+  tasksOf(serviceId: string): number {
+    return this.#perService.get(serviceId) ?? 0;
+  }
+
+  portInUse(key: string): boolean {
+    return this.#ports.has(key);
+  }
+
+  get capacity(): { readonly nanoCpus: number; readonly memoryBytes: number } {
+    const resources = this.node.description?.resources;
+    return { nanoCpus: resources?.NanoCPUs ?? 0, memoryBytes: resources?.MemoryBytes ?? 0 };
+  }
+
+  /** The larger reserved share of CPU and memory, 0 … 1. */
+  get reservedShare(): number {
+    const { nanoCpus, memoryBytes } = this.capacity;
+    const cpu = nanoCpus > 0 ? this.nanoCpus / nanoCpus : 0;
+    const memory = memoryBytes > 0 ? this.memoryBytes / memoryBytes : 0;
+    return Math.max(cpu, memory);
+  }
+
+  /** Records the task as it is now, whatever was recorded for it before. */
+  put(task: Task): void {
+    this.drop(task.id);
+    const holding = holdingOf(task);
+    this.#holdings.set(task.id, holding);
+    this.nanoCpus += holding.nanoCpus;
+    this.memoryBytes += holding.memoryBytes;
+    for (const port of holding.ports) bump(this.#ports, port, 1);
+    if (!holding.active) return;
+    this.total += 1;
+    bump(this.#perService, holding.serviceId, 1);
+  }
+
+  drop(taskId: string): void {
+    const holding = this.#holdings.get(taskId);
+    if (holding === undefined) return;
+    this.#holdings.delete(taskId);
+    this.nanoCpus -= holding.nanoCpus;
+    this.memoryBytes -= holding.memoryBytes;
+    for (const port of holding.ports) bump(this.#ports, port, -1);
+    if (!holding.active) return;
+    this.total -= 1;
+    bump(this.#perService, holding.serviceId, -1);
+  }
+
+  noteFailure(key: string, now: number): void {
+    if (!this.#failures.has(key) && this.#failures.size >= failureKeysMax) {
+      for (const oldest of this.#failures.keys()) {
+        this.#failures.delete(oldest);
+        break;
+      }
+    }
+    this.#failures.set(key, [...this.#recent(key, now), now].slice(-failuresFaulty * 4));
+  }
+
+  failures(key: string, now: number): number {
+    return this.#recent(key, now).length;
+  }
+
+  #recent(key: string, now: number): readonly number[] {
+    return (this.#failures.get(key) ?? []).filter((at) => at > now - failureWindowMs);
+  }
+}
+
+/** True while the task holds something on its node. */
+export function holds(task: Task): boolean {
+  return task.nodeId !== '' && !isTerminal(task.status.state);
+}
+
+/** Tasks made from one version of one service are equal to the scheduler. */
+export function groupKey(task: Task): string {
+  return `${task.serviceId}/${task.specVersion}`;
+}
+
+export function portKeys(task: Task): readonly string[] {
+  return hostPortsOf(task.endpoint).map(({ port, protocol }) => `${port}/${protocol}`);
+}
+
+function holdingOf(task: Task): Holding {
+  const reserved = task.spec.Resources?.Reservations;
+  return {
+    serviceId: task.serviceId,
+    active: task.desired <= TaskState.complete,
+    nanoCpus: reserved?.NanoCPUs ?? 0,
+    memoryBytes: reserved?.MemoryBytes ?? 0,
+    ports: portKeys(task),
+  };
+}
+
+function bump(counts: Map<string, number>, key: string, by: number): void {
+  const count = (counts.get(key) ?? 0) + by;
+  if (count === 0) counts.delete(key);
+  else counts.set(key, count);
+}

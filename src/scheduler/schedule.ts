@@ -1,0 +1,167 @@
+/**
+ * Places equal tasks: every node is filtered once, then each task goes to the best node of the least used spread branch.
+ * Cost: nodes + tasks × log(nodes), whatever the order of events. Ties break by a hash of node and service, never by chance.
+ */
+import type { Task } from '../model/objects.ts';
+import { spreadValue } from './constraint.ts';
+import type { Refusals } from './explain.ts';
+import type { Filter, FilterName } from './filters.ts';
+import { filtersFor, firstRefusal } from './filters.ts';
+import { Heap } from './heap.ts';
+import type { NodeInfo } from './node-info.ts';
+import { failuresFaulty, groupKey } from './node-info.ts';
+
+export interface Placement {
+  readonly task: Task;
+  readonly nodeId: string;
+}
+
+export interface GroupResult {
+  readonly placed: readonly Placement[];
+  readonly unplaced: readonly Task[];
+  /** Why the first unplaced task has no node. Empty when all are placed. */
+  readonly refusals: Refusals;
+}
+
+/** `tasks` share service and spec version. What is placed is at once recorded in the node infos. */
+export function scheduleGroup(infos: Iterable<NodeInfo>, tasks: readonly Task[], now: number): GroupResult {
+  const [sample] = tasks;
+  if (sample === undefined) return { placed: [], unplaced: [], refusals: new Map() };
+  const filters = filtersFor(sample);
+  const nodes = [...infos];
+  const candidates = nodes.filter((info) => firstRefusal(filters, info) === undefined).map((info) => candidate(info, sample, now));
+  const root = branch(candidates, descriptors(sample), sample.serviceId);
+  const placed: Placement[] = [];
+  for (const task of tasks) {
+    const info = root.place(task, filters);
+    if (info === undefined) break;
+    placed.push({ task, nodeId: info.node.id });
+  }
+  const unplaced = tasks.slice(placed.length);
+  return { placed, unplaced, refusals: unplaced.length === 0 ? new Map() : countRefusals(filters, nodes) };
+}
+
+/** Every node's reason against the task; undefined = it would fit. */
+export function refusalsPerNode(infos: Iterable<NodeInfo>, task: Task): ReadonlyMap<string, FilterName | undefined> {
+  const filters = filtersFor(task);
+  return new Map([...infos].map((info) => [info.node.id, firstRefusal(filters, info)]));
+}
+
+function countRefusals(filters: readonly Filter[], nodes: readonly NodeInfo[]): Refusals {
+  const counts = new Map<FilterName, number>();
+  for (const info of nodes) {
+    const name = firstRefusal(filters, info);
+    if (name !== undefined) counts.set(name, (counts.get(name) ?? 0) + 1);
+  }
+  return counts;
+}
+
+interface Candidate {
+  readonly info: NodeInfo;
+  readonly failures: number;
+  readonly hash: number;
+}
+
+function candidate(info: NodeInfo, sample: Task, now: number): Candidate {
+  return { info, failures: info.failures(groupKey(sample), now), hash: stableHash(`${info.node.id}/${sample.serviceId}`) };
+}
+
+function better(serviceId: string): (one: Candidate, other: Candidate) => boolean {
+  return (one, other) => {
+    if (one.failures >= failuresFaulty || other.failures >= failuresFaulty) {
+      if (one.failures !== other.failures) return one.failures < other.failures;
+    }
+    const own = one.info.tasksOf(serviceId) - other.info.tasksOf(serviceId);
+    if (own !== 0) return own < 0;
+    if (one.info.total !== other.info.total) return one.info.total < other.info.total;
+    const share = one.info.reservedShare - other.info.reservedShare;
+    if (share !== 0) return share < 0;
+    return one.hash < other.hash;
+  };
+}
+
+interface Branch {
+  /** Tasks of the service in it. */
+  readonly count: number;
+  /** Undefined: full. */
+  place(task: Task, filters: readonly Filter[]): NodeInfo | undefined;
+}
+
+function branch(candidates: readonly Candidate[], levels: readonly string[], serviceId: string): Branch {
+  const [level, ...deeper] = levels;
+  if (level === undefined) return new Leaf(candidates, serviceId);
+  const groups = new Map<string, Candidate[]>();
+  for (const one of candidates) {
+    const value = spreadValue(level, one.info.node) ?? '';
+    const group = groups.get(value);
+    if (group === undefined) groups.set(value, [one]);
+    else group.push(one);
+  }
+  const children = [...groups].map(([value, members]) => ({ value, branch: branch(members, deeper, serviceId) }));
+  return new Fork(children);
+}
+
+class Leaf implements Branch {
+  count: number;
+  readonly #heap: Heap<Candidate>;
+
+  constructor(candidates: readonly Candidate[], serviceId: string) {
+    this.count = candidates.reduce((sum, { info }) => sum + info.tasksOf(serviceId), 0);
+    this.#heap = new Heap(candidates, better(serviceId));
+  }
+
+  place(task: Task, filters: readonly Filter[]): NodeInfo | undefined {
+    for (;;) {
+      const best = this.#heap.pop();
+      if (best === undefined) return undefined;
+      if (firstRefusal(filters, best.info) !== undefined) continue;
+      best.info.put({ ...task, nodeId: best.info.node.id });
+      this.#heap.push(best);
+      this.count += 1;
+      return best.info;
+    }
+  }
+}
+
+interface Child {
+  readonly value: string;
+  readonly branch: Branch;
+}
+
+class Fork implements Branch {
+  count: number;
+  readonly #heap: Heap<Child>;
+
+  constructor(children: readonly Child[]) {
+    this.count = children.reduce((sum, child) => sum + child.branch.count, 0);
+    this.#heap = new Heap(children, (one, other) =>
+      one.branch.count === other.branch.count ? one.value < other.value : one.branch.count < other.branch.count,
+    );
+  }
+
+  place(task: Task, filters: readonly Filter[]): NodeInfo | undefined {
+    for (;;) {
+      const child = this.#heap.pop();
+      if (child === undefined) return undefined;
+      const info = child.branch.place(task, filters);
+      if (info === undefined) continue;
+      this.#heap.push(child);
+      this.count += 1;
+      return info;
+    }
+  }
+}
+
+function descriptors(task: Task): readonly string[] {
+  return (task.spec.Placement?.Preferences ?? []).flatMap(({ Spread }) => (Spread === undefined ? [] : [Spread.SpreadDescriptor]));
+}
+
+/** FNV-1a, 32 bits. */
+function stableHash(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let at = 0; at < text.length; at++) {
+    hash ^= text.charCodeAt(at);
+    hash = Math.imul(hash, 0x01000193);
+  }
+  return hash >>> 0;
+}

@@ -1,0 +1,83 @@
+/** Asking a cluster of test hosts the questions that the demo and the end-to-end tests both ask. */
+import { execute, type Host, type Hosts, until } from './hosts.ts';
+
+export interface TaskRow {
+  readonly id: string;
+  readonly name: string;
+  readonly node: string;
+  readonly desired: string;
+  readonly state: string;
+  readonly error: string;
+}
+
+/** Makes host 1 a cluster and joins the others: `managers` hosts become managers, the rest workers. Waits until all are ready. */
+export async function formCluster(hosts: Hosts, managers: number): Promise<void> {
+  const first = hosts.host(1);
+  await Promise.all(hosts.hosts.map((host) => host.start()));
+  await first.ok(['init']);
+  const tokens = {
+    manager: (await first.ok(['join-token', 'manager', '-q'])).trim(),
+    worker: (await first.ok(['join-token', 'worker', '-q'])).trim(),
+  };
+  await Promise.all(
+    hosts.hosts.slice(1).map((host) => host.ok(['join', '--token', host.index <= managers ? tokens.manager : tokens.worker, `${first.address}:2377`])),
+  );
+  await until('all nodes ready', 20_000, async () => {
+    const nodes = await nodeTable(first);
+    const ready = nodes.filter((node) => node.status === 'Ready').length === hosts.hosts.length;
+    const voters = nodes.filter((node) => ['Leader', 'Reachable'].includes(node.manager)).length === managers;
+    return ready && voters ? true : undefined;
+  });
+}
+
+export async function nodeTable(host: Host): Promise<readonly { id: string; hostname: string; status: string; availability: string; manager: string }[]> {
+  const text = await host.ok(['node', 'ls', '--format', '{{.ID}}|{{.Hostname}}|{{.Status}}|{{.Availability}}|{{.ManagerStatus}}']);
+  return rows(text).map(([id = '', hostname = '', status = '', availability = '', manager = '']) => ({ id, hostname, status, availability, manager }));
+}
+
+export async function taskTable(host: Host, service: string, filter: readonly string[] = []): Promise<readonly TaskRow[]> {
+  const filters = filter.flatMap((one) => ['--filter', one]);
+  const format = '{{.ID}}|{{.Name}}|{{.Node}}|{{.DesiredState}}|{{.CurrentState}}|{{.Error}}';
+  const text = await host.ok(['service', 'ps', service, '--no-trunc', ...filters, '--format', format]);
+  return rows(text).map(([id = '', name = '', node = '', desired = '', state = '', error = '']) => ({ id, name: name.replace(/^ *\\_ /, ''), node, desired, state, error }));
+}
+
+export async function leaderOf(hosts: Hosts, ask: Host): Promise<Host> {
+  const leader = (await nodeTable(ask)).find((node) => node.manager === 'Leader');
+  const host = hosts.hosts.find((candidate) => candidate.name === leader?.hostname);
+  if (host === undefined) throw new Error('no leader shown by node ls');
+  return host;
+}
+
+/** Tasks that should run and do, by node name. */
+export async function running(ask: Host, service: string): Promise<readonly TaskRow[]> {
+  const table = await taskTable(ask, service, ['desired-state=running']);
+  return table.filter((task) => task.desired === 'Running' && task.state.startsWith('Running'));
+}
+
+/** Running container processes of one host as containerd itself reports them: id → pid. */
+export async function containers(hosts: Hosts, host: Host): Promise<ReadonlyMap<string, number>> {
+  const result = await execute('ctr', ['--address', hosts.containerdSocket, '--namespace', host.containerdNamespace, 'tasks', 'ls']);
+  const found = [...result.stdout.matchAll(/^(\S+)\s+(\d+)\s+RUNNING$/gm)].map(([, id, pid]) => [id ?? '', Number(pid)] as const);
+  return new Map(found);
+}
+
+/** `host → container ids`, as text that can be compared. */
+export async function containerMap(hosts: Hosts): Promise<string> {
+  const maps = await Promise.all(hosts.hosts.map(async (host) => `${host.name}: ${[...(await containers(hosts, host)).entries()].map(([id, pid]) => `${id}/${pid}`).sort().join(' ')}`));
+  return maps.join('\n');
+}
+
+/** The body of `http://address:port/`, or undefined when nobody answers in 500 ms. */
+export async function page(address: string, port: number): Promise<string | undefined> {
+  try {
+    const answer = await fetch(`http://${address}:${port}/`, { signal: AbortSignal.timeout(500), headers: { connection: 'close' } });
+    return answer.ok ? await answer.text() : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function rows(text: string): string[][] {
+  return text.split('\n').filter((line) => line !== '').map((line) => line.split('|'));
+}
