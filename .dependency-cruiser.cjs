@@ -18,7 +18,7 @@ module.exports = {
     only('stack', ['model', 'lib'], 'pure: YAML in, specs out'),
     only('client', ['model', 'lib'], 'speaks HTTP only'),
     only('cli', ['client', 'stack', 'model', 'lib', 'node'], 'a client of the API like any other'),
-    only('api', ['model', 'lib', 'rpc'], 'sees the cluster through its backends, never the store'),
+    only('api', ['scheduler', 'model', 'lib', 'rpc'], 'sees the cluster through its backends, never the store'),
     only('worker', ['pki', 'rpc', 'model', 'lib'], 'shares only words with the manager'),
     only('manager/store', ['model', 'lib'], 'Raft is behind the Proposer port'),
     only('manager/orchestrator', ['manager/store', 'model', 'lib'], 'loops meet in the store'),

@@ -27,6 +27,7 @@ export function jsonArray(items: readonly string[]): string {
 
 const answersMax = 64;
 const bytesMax = 32 * 1024 * 1024;
+const keyLengthMax = 4096;
 
 interface Answers {
   version: number;
@@ -44,6 +45,7 @@ export class AnswerCache {
     const kept = answers.byKey.get(key);
     if (kept !== undefined) return kept;
     const body = Buffer.from(make());
+    if (key.length > keyLengthMax || body.length > bytesMax) return body;
     if (answers.byKey.size >= answersMax || answers.bytes + body.length > bytesMax) {
       answers.byKey.clear();
       answers.bytes = 0;

@@ -60,7 +60,9 @@ describe('dockerode', () => {
       { taskId: 't1', stream: 'stderr', time, text: 'err\n' },
     ];
     api.node.followsForEver = true;
-    const stream = (await docker.getService(id).logs({ stdout: true, stderr: true, follow: true })) as unknown as Readable;
+    const stream = (await docker
+      .getService(id)
+      .logs({ stdout: true, stderr: true, follow: true })) as unknown as Readable;
     const [out, err] = [new PassThrough(), new PassThrough()];
     docker.modem.demuxStream(stream, out, err);
     const [first, second] = await Promise.all([firstChunk(out), firstChunk(err)]);

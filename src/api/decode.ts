@@ -9,7 +9,10 @@ export type Decoder<T> = (value: unknown, path: string) => T;
 
 function mismatch(path: string, wanted: string, value: unknown): ClusterError {
   const found = Array.isArray(value) ? 'array' : typeof value;
-  return new ClusterError('invalid', `invalid JSON: cannot use ${found} as ${wanted} in field ${path || 'of the body'}`);
+  return new ClusterError(
+    'invalid',
+    `invalid JSON: cannot use ${found} as ${wanted} in field ${path || 'of the body'}`,
+  );
 }
 
 export const string: Decoder<string> = (value, path) => {
@@ -22,24 +25,29 @@ export const boolean: Decoder<boolean> = (value, path) => {
   return value;
 };
 
+/** Go's range. Beyond 2^53 (104 days in nanoseconds) the last digits are lost, but it is still written as an integer. */
+function isInt64(value: unknown): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && Math.abs(value) < 2 ** 63;
+}
+
 export const float: Decoder<number> = (value, path) => {
   if (typeof value !== 'number') throw mismatch(path, 'number', value);
   return value;
 };
 
 export const integer: Decoder<number> = (value, path) => {
-  if (typeof value !== 'number' || !Number.isInteger(value)) throw mismatch(path, 'integer', value);
+  if (!isInt64(value)) throw mismatch(path, 'integer', value);
   return value;
 };
 
 export const unsigned: Decoder<number> = (value, path) => {
-  if (typeof value !== 'number' || !Number.isInteger(value) || value < 0) throw mismatch(path, 'unsigned integer', value);
+  if (!isInt64(value) || value < 0) throw mismatch(path, 'unsigned integer', value);
   return value;
 };
 
 export const base64: Decoder<string> = (value, path) => {
-  const text = string(value, path);
-  if (!/^[A-Za-z0-9+/\s]*={0,2}\s*$/.test(text)) {
+  const text = string(value, path).replaceAll(/[\r\n]/g, '');
+  if (!/^[A-Za-z0-9+/]*={0,2}$/.test(text)) {
     throw new ClusterError('invalid', `invalid JSON: illegal base64 data in field ${path}`);
   }
   return text;

@@ -13,8 +13,10 @@ export async function listen(app: FastifyInstance, socketPath: string): Promise<
 async function removeStale(path: string): Promise<void> {
   const found = await lstat(path).catch(() => undefined);
   if (found === undefined) return;
-  if (!found.isSocket()) throw new ClusterError('failed_precondition', `Cannot listen: ${path} exists and is not a socket`);
-  if (await answers(path)) throw new ClusterError('failed_precondition', `Cannot listen: another daemon answers on ${path}`);
+  if (!found.isSocket())
+    throw new ClusterError('failed_precondition', `Cannot listen: ${path} exists and is not a socket`);
+  if (await answers(path))
+    throw new ClusterError('failed_precondition', `Cannot listen: another daemon answers on ${path}`);
   await rm(path, { force: true });
 }
 

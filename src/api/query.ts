@@ -35,6 +35,7 @@ export function timeParam(request: FastifyRequest, name: string): number {
   const match = timePattern.exec(text);
   if (match !== null) return Number(match[1]) * 1000 + Math.floor(Number((match[2] ?? '').padEnd(9, '0')) / 1e6);
   const parsed = /^\d{4}-\d{2}-\d{2}/.test(text) ? Date.parse(text) : Number.NaN;
-  if (Number.isNaN(parsed)) throw new ClusterError('invalid', `invalid value for "${name}": ${JSON.stringify(text)} is not a time`);
+  if (Number.isNaN(parsed))
+    throw new ClusterError('invalid', `invalid value for "${name}": ${JSON.stringify(text)} is not a time`);
   return parsed;
 }

@@ -100,7 +100,10 @@ const mount = object<Mount>(
       Options: list(strings),
     }),
   },
-  { defaults: { Type: '', Target: '' }, refused: { ImageOptions: 'image mounts are', ClusterOptions: 'cluster mounts are' } },
+  {
+    defaults: { Type: '', Target: '' },
+    refused: { ImageOptions: 'image mounts are', ClusterOptions: 'cluster mounts are' },
+  },
 );
 
 const fileTarget = object<FileTarget>(
@@ -264,7 +267,12 @@ export const serviceSpec: Decoder<ServiceSpec> = (value, path) => {
 };
 
 export const nodeSpec = object<NodeSpec>(
-  { Name: string, Labels: labels, Role: literal<NodeSpec['Role']>(), Availability: literal<NodeSpec['Availability']>() },
+  {
+    Name: string,
+    Labels: labels,
+    Role: literal<NodeSpec['Role']>(),
+    Availability: literal<NodeSpec['Availability']>(),
+  },
   { defaults: { Labels: {} } },
 );
 
@@ -387,5 +395,7 @@ export const swarmJoinBody = object<SwarmJoinBody>(
     JoinToken: string,
     Availability: string,
   },
-  { defaults: { ListenAddr: '', AdvertiseAddr: '', DataPathAddr: '', RemoteAddrs: [], JoinToken: '', Availability: '' } },
+  {
+    defaults: { ListenAddr: '', AdvertiseAddr: '', DataPathAddr: '', RemoteAddrs: [], JoinToken: '', Availability: '' },
+  },
 );

@@ -9,6 +9,8 @@ export interface Verb {
   readonly name: string;
   readonly aliases?: readonly string[];
   readonly summary: string;
+  /** `service create IMAGE [COMMAND]`: flags after the first argument belong to the container. */
+  readonly trailingCommand?: true;
   load(): Promise<{ define(command: Command, ctx: Context): void }>;
 }
 
@@ -49,7 +51,7 @@ export const nouns: readonly Noun[] = [
     name: 'service',
     summary: 'Manage services',
     verbs: [
-      { name: 'create', summary: 'Create a new service', load: () => import('./service/create.ts') },
+      { name: 'create', summary: 'Create a new service', trailingCommand: true, load: () => import('./service/create.ts') },
       { name: 'inspect', summary: 'Display detailed information on one or more services', load: () => import('./service/inspect.ts') },
       { name: 'logs', summary: 'Fetch the logs of a service or task', load: () => import('./service/logs.ts') },
       { name: 'ls', aliases: list, summary: 'List services', load: () => import('./service/ls.ts') },

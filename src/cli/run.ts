@@ -131,8 +131,8 @@ class Session {
     if (command.options.every((option) => option.long !== '--host')) {
       command.addOption(new Option('-H, --host <address>', 'Daemon to talk to').hideHelp());
     }
-    // commander keeps this switch private in its types but documents passThroughOptions(): verbs set it through `noFlagsAfterArguments`.
-    return normalizeFlags(command, args, { interspersed: !verbsWithTrailingCommand.has(verb.name) });
+    command.passThroughOptions(verb.trailingCommand === true);
+    return normalizeFlags(command, args, { interspersed: verb.trailingCommand !== true });
   }
 
   #context(command: Command): Context {
@@ -164,9 +164,6 @@ class Session {
     return isArgumentCount ? 1 : flagErrorCode;
   }
 }
-
-/** `service create IMAGE --flag`: what follows the image belongs to the container. */
-const verbsWithTrailingCommand: ReadonlySet<string> = new Set(['create']);
 
 function unknownCommand(parent: string, word: string, known: readonly (Verb | Noun)[]): CliError {
   const near = suggestion(word, known.map((entry) => entry.name));

@@ -5,9 +5,9 @@ import type { LogLine, LogQuery } from '../model/assignment.ts';
 import type { ControlMethod, ControlRequest, ControlResponse, ManagerBackend, RaftMemberInfo } from '../model/control.ts';
 import type { ClusterView } from '../model/view.ts';
 import type { Dialer } from '../rpc/port.ts';
-import type { Consensus, Leader } from './consensus.ts';
+import { type Consensus, type Leader, noLeaderMessage } from './consensus.ts';
 import { readLogs } from './log-stream.ts';
-import { type Leadership, noLeaderMessage } from './manager.ts';
+import type { Leadership } from './manager.ts';
 import type { Store } from './store/port.ts';
 
 export interface BackendOptions {

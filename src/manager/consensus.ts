@@ -1,5 +1,9 @@
 import type { RaftMemberInfo } from '../model/control.ts';
 
+/** SwarmKit's wording (manager/controlapi and daemon/cluster/errors.go say it to every Docker client). */
+export const noLeaderMessage =
+  "The swarm does not have a leader. It's possible that too few managers are online. Make sure more than half of the managers are online.";
+
 export interface Leader {
   readonly nodeId: string;
   readonly addr: string;

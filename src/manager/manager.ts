@@ -12,7 +12,7 @@ import { newJoinToken } from '../pki/join-token.ts';
 import type { Dialer, ManagerService } from '../rpc/port.ts';
 import { Backend } from './backend.ts';
 import { CertificateAuthority } from './ca/ca.ts';
-import type { Consensus } from './consensus.ts';
+import { type Consensus, noLeaderMessage } from './consensus.ts';
 import { createControlApi } from './controlapi/index.ts';
 import { createDispatcher, type Dispatcher } from './dispatcher/index.ts';
 import { createLogBroker, type LogBroker } from './logs/index.ts';
@@ -41,9 +41,6 @@ export interface Leadership {
   readonly control: Control;
   readonly ca: CertificateAuthority;
 }
-
-export const noLeaderMessage =
-  "The swarm does not have a leader. It's possible that too few managers are online. Make sure more than half of the managers are online.";
 
 export class Manager {
   readonly service: ManagerService;

@@ -5,9 +5,9 @@ import type { Duplex } from '../lib/stream.ts';
 import type { AgentMessage, ManagerMessage } from '../model/assignment.ts';
 import type { ControlMethod, ControlRequest } from '../model/control.ts';
 import type { Dialer, Identity, IssuedCertificate, IssueRequest, LogsMessage, LogsRequest, ManagerService, RaftJoinResponse } from '../rpc/port.ts';
-import type { Consensus } from './consensus.ts';
+import { type Consensus, noLeaderMessage } from './consensus.ts';
 import { serveLogs } from './log-stream.ts';
-import { type Leadership, noLeaderMessage } from './manager.ts';
+import type { Leadership } from './manager.ts';
 import type { Store } from './store/port.ts';
 
 export interface PeerServiceOptions {

@@ -4,8 +4,10 @@ import type { EndpointSpec, TaskSpec } from './spec.ts';
 export function sameSpec(a: unknown, b: unknown): boolean {
   if (a === b) return true;
   if (isEmpty(a)) return isEmpty(b);
-  if (Array.isArray(a)) return Array.isArray(b) && a.length === b.length && a.every((item, at) => sameSpec(item, b[at]));
-  if (isMap(a)) return isMap(b) && [...new Set([...Object.keys(a), ...Object.keys(b)])].every((key) => sameSpec(a[key], b[key]));
+  if (Array.isArray(a))
+    return Array.isArray(b) && a.length === b.length && a.every((item, at) => sameSpec(item, b[at]));
+  if (isMap(a))
+    return isMap(b) && [...new Set([...Object.keys(a), ...Object.keys(b)])].every((key) => sameSpec(a[key], b[key]));
   return false;
 }
 
@@ -26,7 +28,11 @@ function normalEndpoint(spec: EndpointSpec | undefined): EndpointSpec {
   const ports = spec?.Ports ?? [];
   return {
     Mode: spec?.Mode || 'vip',
-    Ports: ports.map((port) => ({ ...port, Protocol: port.Protocol || 'tcp', PublishMode: port.PublishMode || 'ingress' })),
+    Ports: ports.map((port) => ({
+      ...port,
+      Protocol: port.Protocol || 'tcp',
+      PublishMode: port.PublishMode || 'ingress',
+    })),
   };
 }
 

@@ -22,7 +22,11 @@ export function lookup<T extends keyof NamedTables>(view: ClusterView, table: T,
 }
 
 /** Like `lookup`, but nothing found is undefined. */
-export function find<T extends keyof NamedTables>(view: ClusterView, table: T, reference: string): NamedTables[T] | undefined {
+export function find<T extends keyof NamedTables>(
+  view: ClusterView,
+  table: T,
+  reference: string,
+): NamedTables[T] | undefined {
   if (reference === '') return undefined;
   const byId = view.get(table, reference) as NamedTables[T] | undefined;
   if (byId !== undefined) return byId;
@@ -49,6 +53,9 @@ const byName: { readonly [T in keyof NamedTables]: (view: ClusterView, name: str
 };
 
 /** The store's name index does not mind case; a reference does. */
-function exactly<O extends { readonly spec: { readonly Name: string } }>(object: O | undefined, name: string): readonly O[] {
+function exactly<O extends { readonly spec: { readonly Name: string } }>(
+  object: O | undefined,
+  name: string,
+): readonly O[] {
   return object !== undefined && object.spec.Name === name ? [object] : [];
 }

@@ -59,6 +59,7 @@ const leaveNeedsForce =
   'You are attempting to leave the swarm on a node that is participating as a manager. Removing this node may leave the cluster without a quorum: demote it first (tscluster node demote), or use `--force` to leave anyway.';
 const joinAttemptMs = 1_000;
 const joinAttemptsMax = 20;
+const managerReadyMs = 15_000;
 const renewalRetryMs = 60_000;
 
 export class ClusterNode implements NodeBackend {
@@ -82,7 +83,7 @@ export class ClusterNode implements NodeBackend {
     if (!isSignedBy(identity.certPem, identity.caPem, this.#options.clock.now())) {
       throw new ClusterError('failed_precondition', `the certificate in ${this.#options.dataDir} has expired or is not of its own root: leave (remove the data directory) and join again`);
     }
-    await this.#run(identity);
+    await this.#run(identity, false);
   }
 
   /** Stops on purpose: hands leadership over, tells the managers, leaves containers running. */
@@ -226,7 +227,7 @@ export class ClusterNode implements NodeBackend {
   async #start(identity: StoredIdentity, bootstrap?: (store: Store) => Promise<void>): Promise<void> {
     await this.#forget();
     try {
-      await this.#run(identity, bootstrap);
+      await this.#run(identity, true, bootstrap);
     } catch (error) {
       await this.stop();
       await this.#forget();
@@ -234,7 +235,7 @@ export class ClusterNode implements NodeBackend {
     }
   }
 
-  async #run(identity: StoredIdentity, bootstrap?: (store: Store) => Promise<void>): Promise<void> {
+  async #run(identity: StoredIdentity, fresh: boolean, bootstrap?: (store: Store) => Promise<void>): Promise<void> {
     const { clock, worker: parts } = this.#options;
     const { nodeId, clusterId } = subjectOf(new X509Certificate(identity.certPem));
     const dialer = new GrpcDialer(identity, clock);
@@ -255,12 +256,15 @@ export class ClusterNode implements NodeBackend {
     if (roleOf(identity) === 'manager') await this.#startManager(member, bootstrap);
     await this.#identities.save(member.identity);
     await worker.start();
+    // A node that was a member before may be the first one up after a power cut: it must not wait for the others.
+    if (fresh) await member.manager?.ready(managerReadyMs);
     this.#scheduleRenewal();
   }
 
   async #startManager(member: Membership, bootstrap?: (store: Store) => Promise<void>): Promise<void> {
     const raft = member.identity.raft ?? (await this.#joinRaft(member));
     member.identity = { ...member.identity, raft };
+    await this.#identities.save(member.identity); // the id is given out once: a crash from here on must find it again
     member.manager = await LocalManager.open({
       dataDir: join(this.#options.dataDir, 'raft'),
       identity: member.identity,

@@ -1,4 +1,5 @@
 /** The manager half of this process: store, Raft member on disk, node-to-node server, and the manager composed of them. */
+import { GrpcTransport, type RaftCall, raftService } from 'raft-ts/grpc';
 import type { Clock } from '../lib/clock.ts';
 import { ClusterError, messageOf } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
@@ -37,13 +38,141 @@ export class LocalManager {
   readonly #raft: RaftManager;
   readonly #server: RpcServer;
   readonly #credentials: NodeServerCredentials;
+  readonly #transport: GrpcTransport;
 
-  private constructor(options: LocalManagerOptions, parts: { manager: Manager; raft: RaftManager; server: RpcServer; credentials: NodeServerCredentials }) {
+  private constructor(options: LocalManagerOptions, parts: Parts) {
     this.#options = options;
     this.#manager = parts.manager;
     this.#raft = parts.raft;
     this.#server = parts.server;
     this.#credentials = parts.credentials;
+    this.#transport = parts.transport;
     this.backend = parts.manager.backend;
   }
+
+  /** Errors: `failed_precondition` when the address is taken or the directory belongs to another member. */
+  static async open(options: LocalManagerOptions): Promise<LocalManager> {
+    const { identity, nodeId, clock, random, log, dialer } = options;
+    const store = new MemoryStore({ proposer: null, now: () => clock.now() });
+    const runtime = raftRuntime(clock, random);
+    const credentials = new NodeServerCredentials(identity);
+    const late: { server?: RpcServer; raft?: RaftManager } = {};
+    const transport = new GrpcTransport({
+      id: options.raft.id,
+      cluster: options.clusterId,
+      runtime,
+      credentials: clientCredentials(identity),
+      channelOptions: { 'grpc.ssl_target_name_override': managerServerName, 'grpc.default_authority': managerServerName },
+      authorize: (call, from) => isMember(late, call, from),
+    });
+    const storage = await openRaftStorage({ directory: options.dataDir, random });
+    const raft = await RaftManager.open({
+      self: { raftId: options.raft.id, nodeId, addr: identity.advertiseAddr },
+      store,
+      ports: { ...storage, transport, runtime },
+      clock,
+      log: log.part('raft'),
+      bootstrap: options.raft.id === 1,
+      members: options.raft.members,
+    });
+    late.raft = raft;
+    raft.onFault((fault) => options.onFatal(fault));
+    const manager = new Manager({
+      nodeId,
+      store,
+      consensus: raft,
+      dialer,
+      clock,
+      random,
+      log: log.part('manager'),
+      ...(options.bootstrap === undefined ? {} : { bootstrap: options.bootstrap }),
+    });
+    const server = new RpcServer({
+      service: manager.service,
+      credentials,
+      clusterId: options.clusterId,
+      isRemoved: (id) => store.view.cluster()?.removedNodes[id] !== undefined,
+      extra: [raftService(transport)],
+      log: log.part('rpc'),
+    });
+    late.server = server;
+    const local = new LocalManager(options, { manager, raft, server, credentials, transport });
+    try {
+      await server.listen(identity.listenAddr);
+    } catch (error) {
+      await local.stop();
+      throw error;
+    }
+    manager.start();
+    return local;
+  }
+
+  peers(): readonly ManagerPeer[] {
+    const peers = peersOf(this.#raft);
+    const leader = this.#raft.leader();
+    return leader === undefined ? peers : [leader, ...peers.filter((peer) => peer.nodeId !== leader.nodeId)];
+  }
+
+  /** Resolves once this manager shows the cluster: its own first entry applied, or caught up with the others. */
+  ready(limitMs: number): Promise<void> {
+    const { clock } = this.#options;
+    const settled = () => this.backend.view.cluster() !== undefined && this.#raft.leader() !== undefined;
+    if (settled()) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const stop = [
+        clock.timer(limitMs, () => finish(new ClusterError('unavailable', 'this manager has not heard from a leader yet'))),
+        this.backend.onCommit(() => settled() && finish()),
+        this.#raft.onLeadership(() => settled() && finish()),
+      ];
+      const finish = (error?: Error) => {
+        for (const each of stop) each();
+        if (error === undefined) resolve();
+        else reject(error);
+      };
+    });
+  }
+
+  renew(identity: StoredIdentity): void {
+    this.#credentials.renew(identity);
+    this.#transport.setCredentials(clientCredentials(identity));
+  }
+
+  /** Hands leadership over, then stops. */
+  async stop(): Promise<void> {
+    await this.#manager.stop();
+    await this.#raft.close({ transfer: true });
+    this.#server.close();
+  }
+
+  /** Takes this member out of the group where the others can do without it, then stops. */
+  async leave(): Promise<void> {
+    const { nodeId, dialer, log } = this.#options;
+    try {
+      if (this.#raft.isLeader() && this.#raft.members().length > 1) await this.#raft.transferLeadership();
+      const leader = this.#raft.leader();
+      if (leader !== undefined && leader.nodeId !== nodeId) {
+        const peer = dialer.dial(leader.addr);
+        await peer.leaveRaft({ nodeId }).finally(() => peer.close());
+      }
+    } catch (error) {
+      log.warn('left without being taken out of the raft group', { reason: messageOf(error) });
+    }
+    await this.stop();
+  }
+}
+
+interface Parts {
+  readonly manager: Manager;
+  readonly raft: RaftManager;
+  readonly server: RpcServer;
+  readonly credentials: NodeServerCredentials;
+  readonly transport: GrpcTransport;
+}
+
+/** A Raft caller must be a manager of this cluster, and the one whose member id it uses. A member not known here yet may be new. */
+function isMember(late: { server?: RpcServer; raft?: RaftManager }, call: RaftCall, from: number): boolean {
+  const caller = late.server?.authorize(call, ['manager']);
+  if (caller === undefined || late.raft === undefined) return false;
+  const known = late.raft.members().find((member) => member.raftId === from);
+  return known === undefined || known.nodeId === caller.nodeId;
 }

@@ -54,7 +54,8 @@ function matches(constraint: Constraint, node: Node): boolean {
   if (key === 'node.ip') return addressMatches(constraint, node.status.addr);
   const actual = attribute(key, constraint.key, node);
   if (actual === undefined) return false;
-  const wanted = key === 'node.platform.arch' ? canonicalArchitecture(constraint.value) : constraint.value.toLowerCase();
+  const wanted =
+    key === 'node.platform.arch' ? canonicalArchitecture(constraint.value) : constraint.value.toLowerCase();
   return (actual.toLowerCase() === wanted) === (constraint.operator === '==');
 }
 

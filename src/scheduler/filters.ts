@@ -2,7 +2,7 @@
 import type { Node, Task } from '../model/objects.ts';
 import { readConstraints, nodeMatches } from './constraint.ts';
 import type { NodeInfo } from './node-info.ts';
-import { portKeys } from './node-info.ts';
+import { genericCounts, portKeys } from './node-info.ts';
 import { platformMatches } from './platform.ts';
 
 export type FilterName = 'ready' | 'resources' | 'plugin' | 'constraint' | 'platform' | 'hostPort' | 'maxReplicas';
@@ -14,7 +14,15 @@ export interface Filter {
 
 /** The filters that this task has a use for; equal for all tasks of a group. */
 export function filtersFor(task: Task): readonly Filter[] {
-  return [readyFilter, ...resourceFilter(task), ...pluginFilter(task), ...constraintFilter(task), ...platformFilter(task), ...portFilter(task), ...maxFilter(task)];
+  return [
+    readyFilter,
+    ...resourceFilter(task),
+    ...pluginFilter(task),
+    ...constraintFilter(task),
+    ...platformFilter(task),
+    ...portFilter(task),
+    ...maxFilter(task),
+  ];
 }
 
 /** Those that look at the node object alone: what is checked again when a placement is written. */
@@ -35,15 +43,22 @@ const readyFilter: Filter = { name: 'ready', passes: (info) => isReady(info.node
 function resourceFilter(task: Task): readonly Filter[] {
   const cpus = task.spec.Resources?.Reservations?.NanoCPUs ?? 0;
   const memory = task.spec.Resources?.Reservations?.MemoryBytes ?? 0;
-  if (cpus === 0 && memory === 0) return [];
+  const generic = [...genericCounts(task.spec.Resources?.Reservations)];
+  if (cpus === 0 && memory === 0 && generic.length === 0) return [];
   const passes = (info: NodeInfo) => {
     const capacity = info.capacity;
     return (
       (cpus === 0 || info.nanoCpus + cpus <= capacity.nanoCpus) &&
-      (memory === 0 || info.memoryBytes + memory <= capacity.memoryBytes)
+      (memory === 0 || info.memoryBytes + memory <= capacity.memoryBytes) &&
+      (generic.length === 0 || hasGeneric(info, generic))
     );
   };
   return [{ name: 'resources', passes }];
+}
+
+function hasGeneric(info: NodeInfo, wanted: readonly (readonly [string, number])[]): boolean {
+  const capacity = genericCounts(info.node.description?.resources);
+  return wanted.every(([kind, count]) => info.genericInUse(kind) + count <= (capacity.get(kind) ?? 0));
 }
 
 function pluginFilter(task: Task): readonly Filter[] {
@@ -54,7 +69,9 @@ function pluginFilter(task: Task): readonly Filter[] {
   }
   const log = task.spec.LogDriver?.Name ?? '';
   if (log !== '' && log !== 'none') wanted.push({ type: 'Log', name: log });
-  return wanted.length === 0 ? [] : [{ name: 'plugin', passes: (info) => wanted.every((plugin) => hasPlugin(info.node, plugin)) }];
+  return wanted.length === 0
+    ? []
+    : [{ name: 'plugin', passes: (info) => wanted.every((plugin) => hasPlugin(info.node, plugin)) }];
 }
 
 /** A node that does not say what plugins of this type it has is taken to have them all. */
@@ -66,7 +83,9 @@ function hasPlugin(node: Node, wanted: { readonly type: string; readonly name: s
 
 function constraintFilter(task: Task): readonly Filter[] {
   const constraints = readConstraints(task.spec.Placement?.Constraints ?? []);
-  return constraints.length === 0 ? [] : [{ name: 'constraint', passes: (info) => nodeMatches(constraints, info.node) }];
+  return constraints.length === 0
+    ? []
+    : [{ name: 'constraint', passes: (info) => nodeMatches(constraints, info.node) }];
 }
 
 function platformFilter(task: Task): readonly Filter[] {

@@ -1,6 +1,7 @@
 /** What the scheduler knows of one node: the node object and what its unfinished tasks hold. Kept up to date task by task. */
 import { hostPortsOf } from '../model/defaults.ts';
 import type { Node, Task } from '../model/objects.ts';
+import type { Resources } from '../model/spec.ts';
 import { isTerminal, TaskState } from '../model/task-state.ts';
 
 /** Failures of one service version on one node within this time make the node a last resort (SwarmKit: 5 in 5 min). */
@@ -14,6 +15,7 @@ interface Holding {
   readonly active: boolean;
   readonly nanoCpus: number;
   readonly memoryBytes: number;
+  readonly generic: ReadonlyMap<string, number>;
   readonly ports: readonly string[];
 }
 
@@ -26,6 +28,7 @@ export class NodeInfo {
   readonly #holdings = new Map<string, Holding>();
   readonly #perService = new Map<string, number>();
   readonly #ports = new Map<string, number>();
+  readonly #generic = new Map<string, number>();
   readonly #failures = new Map<string, number[]>();
 
   constructor(node: Node) {
@@ -38,6 +41,10 @@ export class NodeInfo {
 
   portInUse(key: string): boolean {
     return this.#ports.has(key);
+  }
+
+  genericInUse(kind: string): number {
+    return this.#generic.get(kind) ?? 0;
   }
 
   get capacity(): { readonly nanoCpus: number; readonly memoryBytes: number } {
@@ -60,6 +67,7 @@ export class NodeInfo {
     this.#holdings.set(task.id, holding);
     this.nanoCpus += holding.nanoCpus;
     this.memoryBytes += holding.memoryBytes;
+    for (const [kind, count] of holding.generic) bump(this.#generic, kind, count);
     for (const port of holding.ports) bump(this.#ports, port, 1);
     if (!holding.active) return;
     this.total += 1;
@@ -72,6 +80,7 @@ export class NodeInfo {
     this.#holdings.delete(taskId);
     this.nanoCpus -= holding.nanoCpus;
     this.memoryBytes -= holding.memoryBytes;
+    for (const [kind, count] of holding.generic) bump(this.#generic, kind, -count);
     for (const port of holding.ports) bump(this.#ports, port, -1);
     if (!holding.active) return;
     this.total -= 1;
@@ -111,6 +120,16 @@ export function portKeys(task: Task): readonly string[] {
   return hostPortsOf(task.endpoint).map(({ port, protocol }) => `${port}/${protocol}`);
 }
 
+/** Generic resources by kind: a named one counts as one. */
+export function genericCounts(resources: Resources | undefined): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const { DiscreteResourceSpec: discrete, NamedResourceSpec: named } of resources?.GenericResources ?? []) {
+    if (discrete !== undefined) bump(counts, discrete.Kind, discrete.Value);
+    if (named !== undefined) bump(counts, named.Kind, 1);
+  }
+  return counts;
+}
+
 function holdingOf(task: Task): Holding {
   const reserved = task.spec.Resources?.Reservations;
   return {
@@ -118,6 +137,7 @@ function holdingOf(task: Task): Holding {
     active: task.desired <= TaskState.complete,
     nanoCpus: reserved?.NanoCPUs ?? 0,
     memoryBytes: reserved?.MemoryBytes ?? 0,
+    generic: genericCounts(reserved),
     ports: portKeys(task),
   };
 }

@@ -9,7 +9,10 @@ export function canonicalArchitecture(name: string): string {
 }
 
 /** An absent part of the wish matches anything. */
-export function platformMatches(wish: Platform, actual: { readonly architecture: string; readonly os: string }): boolean {
+export function platformMatches(
+  wish: Platform,
+  actual: { readonly architecture: string; readonly os: string },
+): boolean {
   const architecture = wish.Architecture ?? '';
   const os = wish.OS ?? '';
   return (

@@ -29,7 +29,9 @@ export function scheduleGroup(infos: Iterable<NodeInfo>, tasks: readonly Task[],
   if (sample === undefined) return { placed: [], unplaced: [], refusals: new Map() };
   const filters = filtersFor(sample);
   const nodes = [...infos];
-  const candidates = nodes.filter((info) => firstRefusal(filters, info) === undefined).map((info) => candidate(info, sample, now));
+  const candidates = nodes
+    .filter((info) => firstRefusal(filters, info) === undefined)
+    .map((info) => candidate(info, sample, now));
   const root = branch(candidates, descriptors(sample), sample.serviceId);
   const placed: Placement[] = [];
   for (const task of tasks) {
@@ -63,7 +65,11 @@ interface Candidate {
 }
 
 function candidate(info: NodeInfo, sample: Task, now: number): Candidate {
-  return { info, failures: info.failures(groupKey(sample), now), hash: stableHash(`${info.node.id}/${sample.serviceId}`) };
+  return {
+    info,
+    failures: info.failures(groupKey(sample), now),
+    hash: stableHash(`${info.node.id}/${sample.serviceId}`),
+  };
 }
 
 function better(serviceId: string): (one: Candidate, other: Candidate) => boolean {
@@ -153,7 +159,9 @@ class Fork implements Branch {
 }
 
 function descriptors(task: Task): readonly string[] {
-  return (task.spec.Placement?.Preferences ?? []).flatMap(({ Spread }) => (Spread === undefined ? [] : [Spread.SpreadDescriptor]));
+  return (task.spec.Placement?.Preferences ?? []).flatMap(({ Spread }) =>
+    Spread === undefined ? [] : [Spread.SpreadDescriptor],
+  );
 }
 
 /** FNV-1a, 32 bits. */

@@ -10,21 +10,22 @@ export interface TaskRow {
   readonly error: string;
 }
 
-/** Makes host 1 a cluster and joins the others: `managers` hosts become managers, the rest workers. Waits until all are ready. */
-export async function formCluster(hosts: Hosts, managers: number): Promise<void> {
+/** Makes host 1 a cluster and joins `nodes` hosts in all: `managers` become managers, the rest workers. Waits until all are ready. */
+export async function formCluster(hosts: Hosts, managers: number, nodes = hosts.hosts.length): Promise<void> {
   const first = hosts.host(1);
-  await Promise.all(hosts.hosts.map((host) => host.start()));
+  const members = hosts.hosts.slice(0, nodes);
+  await Promise.all(members.map((host) => host.start()));
   await first.ok(['init']);
   const tokens = {
     manager: (await first.ok(['join-token', 'manager', '-q'])).trim(),
     worker: (await first.ok(['join-token', 'worker', '-q'])).trim(),
   };
   await Promise.all(
-    hosts.hosts.slice(1).map((host) => host.ok(['join', '--token', host.index <= managers ? tokens.manager : tokens.worker, `${first.address}:2377`])),
+    members.slice(1).map((host) => host.ok(['join', '--token', host.index <= managers ? tokens.manager : tokens.worker, `${first.address}:2377`])),
   );
   await until('all nodes ready', 20_000, async () => {
     const nodes = await nodeTable(first);
-    const ready = nodes.filter((node) => node.status === 'Ready').length === hosts.hosts.length;
+    const ready = nodes.filter((node) => node.status === 'Ready').length === nodes;
     const voters = nodes.filter((node) => ['Leader', 'Reachable'].includes(node.manager)).length === managers;
     return ready && voters ? true : undefined;
   });

@@ -19,7 +19,10 @@ export function configRoutes(app: FastifyInstance, context: ApiContext): void {
   app.get('/configs', (request, reply) => {
     const view = freshView(context);
     const text = param(request, 'filters');
-    return respond.buffer(reply, cache.get(view, `configs ${text}`, () => listConfigs(view, text)));
+    return respond.buffer(
+      reply,
+      cache.get(view, `configs ${text}`, () => listConfigs(view, text)),
+    );
   });
 
   app.get('/configs/:id', (request, reply) => {
@@ -53,8 +56,7 @@ function listConfigs(view: ClusterView, text: string): string {
   const items: string[] = [];
   for (const config of view.list('config')) {
     const { Name, Labels } = config.spec;
-    const matches =
-      filters.prefix('id', config.id) && filters.prefix('name', Name) && filters.labels('label', Labels);
+    const matches = filters.prefix('id', config.id) && filters.prefix('name', Name) && filters.labels('label', Labels);
     if (matches) items.push(configJson(config));
   }
   return jsonArray(items);

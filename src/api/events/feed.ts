@@ -4,8 +4,8 @@
  */
 import type { Clock } from '../../lib/clock.ts';
 import type { ManagerBackend } from '../../model/control.ts';
-import type { Network, Node, Secret, Service } from '../../model/objects.ts';
 import { replicasOf } from '../../model/defaults.ts';
+import type { Network, Node, Secret, Service } from '../../model/objects.ts';
 import type { ClusterView } from '../../model/view.ts';
 
 export interface ApiEvent {
@@ -73,7 +73,9 @@ export class EventFeed {
 }
 
 function snapshot(view: ClusterView): Snapshot {
-  return new Map(eventTables.map((table) => [table, new Map([...view.list(table)].map((object) => [object.id, object]))]));
+  return new Map(
+    eventTables.map((table) => [table, new Map([...view.list(table)].map((object) => [object.id, object]))]),
+  );
 }
 
 function* differences(before: Snapshot, after: Snapshot, at: number): Generator<ApiEvent> {
@@ -109,11 +111,22 @@ function event(
   { at, attributes }: { readonly at: number; readonly attributes: Attributes },
 ): ApiEvent {
   const name = 'status' in object ? (object.description?.hostname ?? '') : object.spec.Name;
-  return { Type: type, Action: action, Actor: { ID: object.id, Attributes: { name, ...attributes } }, scope: 'swarm', at };
+  return {
+    Type: type,
+    Action: action,
+    Actor: { ID: object.id, Attributes: { name, ...attributes } },
+    scope: 'swarm',
+    at,
+  };
 }
 
 function serviceChanges(before: Service, after: Service, attributes: Attributes): void {
-  change(attributes, 'image', before.spec.TaskTemplate.ContainerSpec.Image, after.spec.TaskTemplate.ContainerSpec.Image);
+  change(
+    attributes,
+    'image',
+    before.spec.TaskTemplate.ContainerSpec.Image,
+    after.spec.TaskTemplate.ContainerSpec.Image,
+  );
   change(attributes, 'replicas', String(replicasOf(before.spec)), String(replicasOf(after.spec)));
   change(attributes, 'updatestate', before.updateStatus?.state ?? '', after.updateStatus?.state ?? '');
 }

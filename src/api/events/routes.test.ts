@@ -54,6 +54,9 @@ describe('GET /events', () => {
   test('does not pretend to know the past', async () => {
     const api = await TestApi.make();
     const answer = await api.get('/events?since=1000');
-    expect([answer.status, answer.body]).toEqual([501, { message: 'events of the past (since) are not supported yet' }]);
+    expect([answer.status, answer.body]).toEqual([
+      501,
+      { message: 'events of the past (since) are not supported yet' },
+    ]);
   });
 });

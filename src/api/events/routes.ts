@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify';
-import { ClusterError } from '../../lib/errors.ts';
 import type { Clock } from '../../lib/clock.ts';
+import { ClusterError } from '../../lib/errors.ts';
 import type { ManagerBackend } from '../../model/control.ts';
 import { type ApiContext, manager } from '../context.ts';
 import { type Filters, parseFilters } from '../filters.ts';
@@ -30,7 +30,8 @@ export function eventRoutes(app: FastifyInstance, context: ApiContext): void {
     const backend = manager(context);
     const feed = feeds.get(backend) ?? new EventFeed(backend, context.clock);
     feeds.set(backend, feed);
-    if (feed.size >= listenersMax) throw new ClusterError('exhausted', `more than ${listenersMax} clients listen to events`);
+    if (feed.size >= listenersMax)
+      throw new ClusterError('exhausted', `more than ${listenersMax} clients listen to events`);
     const headers = { ...context.respond.common, 'content-type': 'application/json' };
     await streamReply(reply, headers, {
       make: (signal) => listen(feed, { filters, until, signal, clock: context.clock }),

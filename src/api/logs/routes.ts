@@ -19,7 +19,12 @@ export function logRoutes(app: FastifyInstance, context: ApiContext): void {
 
   app.get('/tasks/:id/logs', (request, reply) => {
     const task = lookup(freshView(context), 'task', pathId(request));
-    return sendLogs(context, { request, reply, selector: { taskId: task.id }, tty: task.spec.ContainerSpec.TTY === true });
+    return sendLogs(context, {
+      request,
+      reply,
+      selector: { taskId: task.id },
+      tty: task.spec.ContainerSpec.TTY === true,
+    });
   });
 }
 

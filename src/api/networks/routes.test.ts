@@ -2,7 +2,15 @@ import { describe, expect, test } from 'vitest';
 import { filters, TestApi, web } from '../testing/fake-node.ts';
 
 const stack = { 'com.docker.stack.namespace': 'hello' };
-const overlay = { Name: 'hello_default', Driver: 'overlay', Labels: stack, Scope: '', IPAM: null, ConfigFrom: null, Options: {} };
+const overlay = {
+  Name: 'hello_default',
+  Driver: 'overlay',
+  Labels: stack,
+  Scope: '',
+  IPAM: null,
+  ConfigFrom: null,
+  Options: {},
+};
 
 describe('networks', () => {
   test('a stack’s default network is accepted with a warning, and services find it by name', async () => {
@@ -11,7 +19,10 @@ describe('networks', () => {
     expect(created.status).toBe(201);
     expect(created.body['Warning']).toContain('overlay networks are not built yet');
     const Networks = [{ Target: 'hello_default', Aliases: ['web'] }];
-    const service = await api.post('/services/create', web({ TaskTemplate: { ContainerSpec: { Image: 'nginx' }, Networks } }));
+    const service = await api.post(
+      '/services/create',
+      web({ TaskTemplate: { ContainerSpec: { Image: 'nginx' }, Networks } }),
+    );
     expect(service.body['Warnings']).toEqual([expect.stringContaining('service names do not resolve')]);
     const stored = api.node.store.view.serviceByName('web');
     expect(stored?.spec.TaskTemplate.Networks).toEqual([{ Target: created.body['Id'], Aliases: ['web'] }]);
@@ -46,7 +57,11 @@ describe('networks', () => {
     [{ ...overlay, Attachable: true }, 501, 'attachable networks are not supported yet'],
     [{ ...overlay, Internal: true }, 501, 'internal networks are not supported yet'],
     [{ ...overlay, Options: { encrypted: '' } }, 501, 'network option "encrypted" is not supported yet'],
-    [{ ...overlay, IPAM: { Config: [{ Subnet: '10.1.0.0/24' }] } }, 501, 'subnets and other IPAM settings of networks are not supported yet'],
+    [
+      { ...overlay, IPAM: { Config: [{ Subnet: '10.1.0.0/24' }] } },
+      501,
+      'subnets and other IPAM settings of networks are not supported yet',
+    ],
     [{ ...overlay, Name: 'host' }, 403, 'operation is not permitted on predefined host network'],
     [{ ...overlay, Name: 'a.b' }, 400, 'name must be valid as a DNS name component'],
   ])('refuses %j', async (spec, status, message) => {
@@ -66,8 +81,14 @@ describe('networks', () => {
       Labels: { 'com.docker.swarm.predefined': 'true' },
     });
     const Networks = [{ Target: String((await api.get('/networks/host?scope=swarm')).body['Id']) }];
-    const answer = await api.post('/services/create', web({ TaskTemplate: { ContainerSpec: { Image: 'nginx' }, Networks } }));
-    expect([answer.status, answer.body['message']]).toEqual([501, 'services on the network "host" are not supported yet']);
+    const answer = await api.post(
+      '/services/create',
+      web({ TaskTemplate: { ContainerSpec: { Image: 'nginx' }, Networks } }),
+    );
+    expect([answer.status, answer.body['message']]).toEqual([
+      501,
+      'services on the network "host" are not supported yet',
+    ]);
     expect((await api.delete('/networks/host')).status).toBe(403);
   });
 

@@ -63,8 +63,14 @@ describe('changing nodes', () => {
     expect((await api.post(`/nodes/n2worker/update?version=${version(api, 'n2worker')}`, drained)).status).toBe(200);
     expect(api.node.store.view.get('node', 'n2worker')?.spec).toEqual(drained);
 
-    const answer = await api.post(`/nodes/${selfId}/update?version=${version(api, selfId)}`, { ...drained, Availability: 'active' });
-    expect([answer.status, answer.body['message']]).toEqual([400, 'attempting to demote the last manager of the swarm']);
+    const answer = await api.post(`/nodes/${selfId}/update?version=${version(api, selfId)}`, {
+      ...drained,
+      Availability: 'active',
+    });
+    expect([answer.status, answer.body['message']]).toEqual([
+      400,
+      'attempting to demote the last manager of the swarm',
+    ]);
   });
 
   test.each([
@@ -80,7 +86,9 @@ describe('changing nodes', () => {
     const api = await TestApi.make();
     await api.node.addNode('n2worker');
     expect((await api.delete(`/nodes/${selfId}?force=1`)).body['message']).toContain('is a cluster manager');
-    expect((await api.delete('/nodes/n2worker')).body).toEqual({ message: "node n2worker is not down and can't be removed" });
+    expect((await api.delete('/nodes/n2worker')).body).toEqual({
+      message: "node n2worker is not down and can't be removed",
+    });
     expect((await api.delete('/nodes/n2worker?force=1')).status).toBe(200);
     expect((await api.get('/nodes/n2worker')).status).toBe(404);
   });

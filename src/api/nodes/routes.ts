@@ -23,7 +23,10 @@ export function nodeRoutes(app: FastifyInstance, context: ApiContext): void {
     const members = manager(context).members();
     const text = param(request, 'filters');
     const key = `nodes ${signature(members)} ${text}`;
-    return respond.buffer(reply, cache.get(view, key, () => listNodes(view, members, text)));
+    return respond.buffer(
+      reply,
+      cache.get(view, key, () => listNodes(view, members, text)),
+    );
   });
 
   app.get('/nodes/:id', (request, reply) => {
@@ -47,7 +50,9 @@ export function nodeRoutes(app: FastifyInstance, context: ApiContext): void {
 
 /** Reachability changes without a change of the state. */
 function signature(members: readonly RaftMemberInfo[]): string {
-  return members.map((member) => `${member.nodeId}:${String(member.leader)}:${member.reachability}:${member.addr}`).join();
+  return members
+    .map((member) => `${member.nodeId}:${String(member.leader)}:${member.reachability}:${member.addr}`)
+    .join();
 }
 
 function render(node: Node, members: readonly RaftMemberInfo[]): string {

@@ -48,7 +48,10 @@ describe('secrets', () => {
     const Secrets = [{ File, SecretID: id, SecretName: 'pw' }];
     const service = await api.service(web({ TaskTemplate: { ContainerSpec: { Image: 'nginx', Secrets } } }));
     const refused = await api.delete('/secrets/pw');
-    expect([refused.status, refused.body]).toEqual([400, { message: "secret 'pw' is in use by the following service: web" }]);
+    expect([refused.status, refused.body]).toEqual([
+      400,
+      { message: "secret 'pw' is in use by the following service: web" },
+    ]);
     await api.delete(`/services/${service}`);
     expect((await api.delete('/secrets/pw')).status).toBe(204);
     expect((await api.delete('/secrets/pw')).body).toEqual({ message: 'secret pw not found' });
@@ -57,7 +60,11 @@ describe('secrets', () => {
   test.each([
     [{ Name: 'pw', Data: '' }, 400, 'secret data must be larger than 0 and less than 512000 bytes'],
     [{ Name: 'pw', Data: '***' }, 400, 'invalid JSON: illegal base64 data in field Data'],
-    [{ Name: '-pw', Data: data }, 400, 'invalid name, only 64 [a-zA-Z0-9-_.] characters allowed, and the start and end character must be [a-zA-Z0-9]'],
+    [
+      { Name: '-pw', Data: data },
+      400,
+      'invalid name, only 64 [a-zA-Z0-9-_.] characters allowed, and the start and end character must be [a-zA-Z0-9]',
+    ],
     [{ Name: 'pw', Data: data, Driver: { Name: 'vault' } }, 501, 'secret drivers are not supported yet'],
     [{ Name: 'pw', Data: data, Templating: { Name: 'golang' } }, 501, 'templates in secrets are not supported yet'],
   ])('refuses %j', async (spec, status, message) => {

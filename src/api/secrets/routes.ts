@@ -19,7 +19,10 @@ export function secretRoutes(app: FastifyInstance, context: ApiContext): void {
   app.get('/secrets', (request, reply) => {
     const view = freshView(context);
     const text = param(request, 'filters');
-    return respond.buffer(reply, cache.get(view, `secrets ${text}`, () => listSecrets(view, text)));
+    return respond.buffer(
+      reply,
+      cache.get(view, `secrets ${text}`, () => listSecrets(view, text)),
+    );
   });
 
   app.get('/secrets/:id', (request, reply) => {

@@ -32,7 +32,11 @@ export function convertServiceSpec(spec: ServiceSpec) {
 export function convertTaskSpec(spec: TaskSpec) {
   return {
     ...spec,
-    Resources: { ...spec.Resources, Limits: spec.Resources?.Limits ?? {}, Reservations: spec.Resources?.Reservations ?? {} },
+    Resources: {
+      ...spec.Resources,
+      Limits: spec.Resources?.Limits ?? {},
+      Reservations: spec.Resources?.Reservations ?? {},
+    },
     Placement: spec.Placement ?? {},
     ForceUpdate: spec.ForceUpdate ?? 0,
     Runtime: spec.Runtime || 'container',
@@ -99,7 +103,11 @@ export function serviceStatus(view: ClusterView, service: Service) {
     if (task.status.state === TaskState.complete) completed++;
     else if (isRunning(view, task)) running++;
   }
-  return { RunningTasks: running, DesiredTasks: service.spec.Mode.Replicated?.Replicas ?? 1, CompletedTasks: completed };
+  return {
+    RunningTasks: running,
+    DesiredTasks: service.spec.Mode.Replicated?.Replicas ?? 1,
+    CompletedTasks: completed,
+  };
 }
 
 function isRunning(view: ClusterView, task: Task): boolean {

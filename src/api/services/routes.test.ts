@@ -15,7 +15,12 @@ describe('POST /services/create', () => {
         Name: 'web',
         Labels: {},
         Mode: { Replicated: { Replicas: 1 } },
-        TaskTemplate: { Placement: {}, Resources: { Limits: {}, Reservations: {} }, ForceUpdate: 0, Runtime: 'container' },
+        TaskTemplate: {
+          Placement: {},
+          Resources: { Limits: {}, Reservations: {} },
+          ForceUpdate: 0,
+          Runtime: 'container',
+        },
         EndpointSpec: { Mode: 'vip' },
       },
       Endpoint: { Spec: { Mode: 'vip' } },
@@ -67,10 +72,19 @@ describe('POST /services/create', () => {
     ['{"Name":', 400, 'invalid JSON: the request body is not valid JSON'],
     ['[]', 400, 'invalid JSON: cannot use array as object in field of the body'],
     ['{"Name":7}', 400, 'invalid JSON: cannot use number as string in field Name'],
-    ['{"Mode":{"Replicated":{"Replicas":-1}}}', 400, 'invalid JSON: cannot use number as unsigned integer in field Mode.Replicated.Replicas'],
+    [
+      '{"Mode":{"Replicated":{"Replicas":-1}}}',
+      400,
+      'invalid JSON: cannot use number as unsigned integer in field Mode.Replicated.Replicas',
+    ],
   ])('refuses the body %j', async (payload, status, message) => {
     const api = await TestApi.make();
-    const answer = await api.send({ method: 'POST', url: '/services/create', payload, headers: { 'content-type': 'application/json' } });
+    const answer = await api.send({
+      method: 'POST',
+      url: '/services/create',
+      payload,
+      headers: { 'content-type': 'application/json' },
+    });
     expect([answer.status, answer.body]).toEqual([status, { message }]);
   });
 
@@ -78,7 +92,12 @@ describe('POST /services/create', () => {
     const api = await TestApi.make();
     const auth = Buffer.from('{"username":"a","password":"b"}').toString('base64url');
     const send = (value: string, name: string) =>
-      api.send({ method: 'POST', url: '/services/create', payload: { ...web(), Name: name }, headers: { 'x-registry-auth': value } });
+      api.send({
+        method: 'POST',
+        url: '/services/create',
+        payload: { ...web(), Name: name },
+        headers: { 'x-registry-auth': value },
+      });
     expect((await send(auth, 'a')).body).toEqual({ message: 'registry credentials of services are not supported yet' });
     expect((await send('e30=', 'b')).status).toBe(201);
   });
@@ -88,9 +107,13 @@ describe('POST /services/{id}/update', () => {
   test('needs the version that was read', async () => {
     const api = await TestApi.make();
     const id = await api.service(web());
-    expect((await api.post(`/services/${id}/update?version=999`, web())).body).toEqual({ message: 'update out of sequence' });
+    expect((await api.post(`/services/${id}/update?version=999`, web())).body).toEqual({
+      message: 'update out of sequence',
+    });
     expect((await api.post(`/services/${id}/update`, web())).status).toBe(400);
-    expect((await api.post(`/services/${id}/update?version=NaN`, web())).body).toEqual({ message: "invalid service version 'NaN'" });
+    expect((await api.post(`/services/${id}/update?version=NaN`, web())).body).toEqual({
+      message: "invalid service version 'NaN'",
+    });
   });
 
   test('posting back what was read does not make tasks stale; another image does', async () => {
@@ -104,7 +127,10 @@ describe('POST /services/{id}/update', () => {
 
     const third = await read();
     expect(third.Version.Index).toBeGreaterThan(first.Version.Index);
-    const spec = { ...third.Spec, TaskTemplate: { ...third.Spec.TaskTemplate, ContainerSpec: { Image: 'nginx:1.27' } } };
+    const spec = {
+      ...third.Spec,
+      TaskTemplate: { ...third.Spec.TaskTemplate, ContainerSpec: { Image: 'nginx:1.27' } },
+    };
     await api.post(`/services/${id}/update?version=${third.Version.Index}`, spec);
     const service = api.node.store.view.get('service', id);
     expect(service?.specVersion).toBe(2);
@@ -138,7 +164,11 @@ interface ServiceDocument {
 describe('GET /services', () => {
   async function three() {
     const api = await TestApi.make();
-    for (const [Name, Labels] of [['web', { tier: 'front' }], ['web-admin', { tier: 'back' }], ['db', {}]] as const) {
+    for (const [Name, Labels] of [
+      ['web', { tier: 'front' }],
+      ['web-admin', { tier: 'back' }],
+      ['db', {}],
+    ] as const) {
       await api.service({ ...web(), Name, Labels });
     }
     return api;

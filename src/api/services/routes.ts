@@ -20,7 +20,10 @@ export function serviceRoutes(app: FastifyInstance, context: ApiContext): void {
   app.get('/services', (request, reply) => {
     const view = freshView(context);
     const key = `services ${String(flag(request, 'status'))} ${param(request, 'filters')}`;
-    return respond.buffer(reply, cache.get(view, key, () => listServices(view, request)));
+    return respond.buffer(
+      reply,
+      cache.get(view, key, () => listServices(view, request)),
+    );
   });
 
   app.get('/services/:id', (request, reply) => {

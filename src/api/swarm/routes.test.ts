@@ -49,7 +49,13 @@ describe('POST /swarm/update', () => {
 });
 
 describe('init, join, leave', () => {
-  const init = { ListenAddr: '0.0.0.0:2377', AdvertiseAddr: 'eth0', SubnetSize: 24, DefaultAddrPool: null, Spec: { Raft: { ElectionTick: 0 } } };
+  const init = {
+    ListenAddr: '0.0.0.0:2377',
+    AdvertiseAddr: 'eth0',
+    SubnetSize: 24,
+    DefaultAddrPool: null,
+    Spec: { Raft: { ElectionTick: 0 } },
+  };
 
   test('init answers with the bare node id; zero ticks mean the default', async () => {
     const api = await TestApi.make();
@@ -63,7 +69,8 @@ describe('init, join, leave', () => {
 
   test('a member of a swarm does neither; one that is in none cannot leave', async () => {
     const api = await TestApi.make();
-    const text = 'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.';
+    const text =
+      'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.';
     expect(await api.post('/swarm/init', init)).toMatchObject({ status: 503, body: { message: text } });
     const join = { RemoteAddrs: ['10.0.0.1:2377'], JoinToken: 'SWMTKN-1-x-y' };
     expect(await api.post('/swarm/join', join)).toMatchObject({ status: 503, body: { message: text } });
@@ -76,7 +83,10 @@ describe('init, join, leave', () => {
   test('a manager leaves only with force', async () => {
     const api = await TestApi.make();
     const refused = await api.post('/swarm/leave');
-    expect([refused.status, refused.body['message']]).toEqual([503, expect.stringContaining('Removing the last manager')]);
+    expect([refused.status, refused.body['message']]).toEqual([
+      503,
+      expect.stringContaining('Removing the last manager'),
+    ]);
     expect((await api.post('/swarm/leave?force=1')).status).toBe(200);
     expect(api.node.leaves).toEqual([true]);
   });

@@ -130,7 +130,8 @@ function checkLeave(context: ApiContext, force: boolean): void {
   const text = 'You are attempting to leave the swarm on a node that is participating as a manager. ';
   const members = backend.members();
   if (members.length <= 1) {
-    const last = 'Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message. ';
+    const last =
+      'Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message. ';
     throw new ClusterError('unavailable', text + last);
   }
   const left = members.filter((member) => member.leader || member.reachability === 'reachable').length - 1;
@@ -146,7 +147,9 @@ function checkLeave(context: ApiContext, force: boolean): void {
 /** Zero means the default in what `docker swarm init` sends. */
 function givenParts(spec: PartialClusterSpec): Record<string, unknown> {
   const parts = Object.entries(spec).map(([key, value]) => [key, isGroup(value) ? nonZero(value) : value] as const);
-  return Object.fromEntries(parts.filter(([, value]) => value !== '' && !(isGroup(value) && Object.keys(value).length === 0)));
+  return Object.fromEntries(
+    parts.filter(([, value]) => value !== '' && !(isGroup(value) && Object.keys(value).length === 0)),
+  );
 }
 
 function mergeSpec(stored: ClusterSpec, given: PartialClusterSpec): ClusterSpec {

@@ -45,7 +45,10 @@ describe('protocol', () => {
   test('without a swarm, on a worker and without a leader, reads say so with 503', async () => {
     const api = await TestApi.make();
     api.node.isFresh = false;
-    expect(await api.get('/services')).toMatchObject({ status: 503, body: { message: 'The swarm does not have a leader.' } });
+    expect(await api.get('/services')).toMatchObject({
+      status: 503,
+      body: { message: 'The swarm does not have a leader.' },
+    });
     expect((await api.get('/tscluster/health')).status).toBe(503);
     api.node.isManager = false;
     expect((await api.get('/services')).body['message']).toContain("Worker nodes can't be used");
@@ -77,7 +80,12 @@ describe('info and version', () => {
 
   test('version names the API versions', async () => {
     const api = await TestApi.make();
-    expect((await api.get('/version')).body).toMatchObject({ ApiVersion: '1.50', MinAPIVersion: '1.24', Os: 'linux', Arch: 'amd64' });
+    expect((await api.get('/version')).body).toMatchObject({
+      ApiVersion: '1.50',
+      MinAPIVersion: '1.24',
+      Os: 'linux',
+      Arch: 'amd64',
+    });
   });
 
   test('members are those of the Raft group', async () => {

@@ -10,7 +10,8 @@ async function someTasks() {
   await api.node.addTask('t1', id);
   await api.node.addTask('t2', id, { slot: 2, nodeId: 'n2other', desired: TaskState.shutdown });
   await api.node.addTask('t3', other, { nodeId: '' });
-  const list = async (given: object) => (await api.get(`/tasks?filters=${filters(given)}`)).body.map((task) => task['ID']);
+  const list = async (given: object) =>
+    (await api.get(`/tasks?filters=${filters(given)}`)).body.map((task) => task['ID']);
   return { api, id, other, list };
 }
 
@@ -64,6 +65,19 @@ describe('GET /tasks', () => {
     expect(await current()).toEqual(['t4']);
     await update('nginx:latest');
     expect(await current()).toEqual(['t1', 't2']);
+  });
+});
+
+describe('_up-to-date with new constraints', () => {
+  test.each([
+    ['node.role == worker', ['t2']],
+    ['node.hostname != nowhere', ['t1', 't2']],
+  ])('%s keeps %j', async (constraint, ids) => {
+    const { api, id, list } = await someTasks();
+    const version = api.node.store.view.get('service', id)?.meta.version;
+    const TaskTemplate = { ContainerSpec: { Image: 'nginx:latest' }, Placement: { Constraints: [constraint] } };
+    await api.post(`/services/${id}/update?version=${version}`, { Name: 'web', TaskTemplate });
+    expect(await list({ '_up-to-date': ['true'], service: ['web'] })).toEqual(ids);
   });
 });
 

@@ -3,7 +3,6 @@ import { ClusterError } from '../../lib/errors.ts';
 import { sameEndpoint, sameTaskSpec } from '../../model/equal.ts';
 import { lookup } from '../../model/lookup.ts';
 import type { Service, Task } from '../../model/objects.ts';
-import type { TaskSpec } from '../../model/spec.ts';
 import { stateName, stateOf } from '../../model/task-state.ts';
 import type { ClusterView } from '../../model/view.ts';
 import { constraintsMatch } from '../../scheduler/index.ts';
@@ -22,7 +21,10 @@ export function taskRoutes(app: FastifyInstance, context: ApiContext): void {
   app.get('/tasks', (request, reply) => {
     const view = freshView(context);
     const text = param(request, 'filters');
-    return respond.buffer(reply, cache.get(view, `tasks ${text}`, () => listTasks(view, text)));
+    return respond.buffer(
+      reply,
+      cache.get(view, `tasks ${text}`, () => listTasks(view, text)),
+    );
   });
 
   app.get('/tasks/:id', (request, reply) => {
@@ -88,18 +90,15 @@ function hasLabels(service: Service | undefined, filters: Filters): boolean {
   return service !== undefined && filters.labels('label', service.spec.Labels);
 }
 
+/** As the orchestrator judges: a changed placement alone makes stale only what stands where it may not. */
 function isUpToDate(view: ClusterView, task: Task, service: Service | undefined): boolean {
   if (service === undefined) return false;
   if (task.specVersion === service.specVersion) return true;
   if (!sameEndpoint(task.endpoint, service.spec.EndpointSpec)) return false;
   const wanted = service.spec.TaskTemplate;
-  return sameTaskSpec(task.spec, wanted) || isStillWellPlaced(view, task, wanted);
-}
-
-/** New constraints alone do not make a task stale where its node satisfies them. */
-function isStillWellPlaced(view: ClusterView, task: Task, wanted: TaskSpec): boolean {
-  const constraints = wanted.Placement?.Constraints ?? [];
-  const moved = { ...task.spec, Placement: { ...task.spec.Placement, Constraints: constraints } };
+  if (sameTaskSpec(task.spec, wanted)) return true;
   const node = view.get('node', task.nodeId);
-  return node !== undefined && sameTaskSpec(moved, wanted) && constraintsMatch(constraints, node);
+  if (node === undefined || !sameTaskSpec({ ...task.spec, Placement: wanted.Placement ?? {} }, wanted)) return false;
+  if ((wanted.Placement?.MaxReplicas ?? 0) !== (task.spec.Placement?.MaxReplicas ?? 0)) return false;
+  return constraintsMatch(wanted.Placement?.Constraints, node);
 }

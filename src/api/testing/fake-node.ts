@@ -34,10 +34,10 @@ export class FakeNode implements NodeBackend {
     { nodeId: selfId, raftId: 1, addr: '10.0.0.1:2377', leader: true, reachability: 'reachable' },
   ];
   followsForEver = false;
-  #reportLeft = () => {};
+  onLogsLeft = () => {};
   /** Resolves when a client that followed logs has left. */
   readonly logsLeft = new Promise<void>((resolve) => {
-    this.#reportLeft = resolve;
+    this.onLogsLeft = resolve;
   });
   commitListeners = 0;
   logLines: LogLine[] = [];
@@ -45,8 +45,7 @@ export class FakeNode implements NodeBackend {
   readonly inits: InitRequest[] = [];
   readonly joins: JoinRequest[] = [];
   readonly leaves: boolean[] = [];
-  readonly #backend = this.#makeBackend();
-  #tokens = 0;
+  readonly #backend = backendOf(this);
 
   manager(): ManagerBackend | undefined {
     return this.isManager ? this.#backend : undefined;
@@ -146,38 +145,36 @@ export class FakeNode implements NodeBackend {
       }),
     );
   }
+}
 
-  #makeBackend(): ManagerBackend {
-    const node = this;
-    const control = createControlApi({
-      store: this.store,
-      random: seededRandom(7),
-      log: silentLog,
-      makeJoinToken: () => `token-${++this.#tokens}`,
-      members: () => this.members,
-    });
-    return {
-      get view() {
-        return node.store.view;
-      },
-      call: <M extends ControlMethod>(method: M, request: ControlRequest<M>) => control.call(method, request),
-      assertFresh() {
-        if (!node.isFresh) throw new ClusterError('unavailable', 'The swarm does not have a leader.');
-      },
-      onCommit(handle) {
-        node.commitListeners++;
-        return node.store.subscribe(() => handle());
-      },
-      members: () => node.members,
-      async *logs(_selector, query, signal) {
-        node.logQueries.push(query);
-        yield* node.logLines;
-        if (!node.followsForEver) return;
-        await new Promise((resolve) => signal.addEventListener('abort', resolve));
-        node.#reportLeft();
-      },
-    };
-  }
+function backendOf(node: FakeNode): ManagerBackend {
+  let tokens = 0;
+  const control = createControlApi({
+    store: node.store,
+    random: seededRandom(7),
+    log: silentLog,
+    makeJoinToken: () => `token-${++tokens}`,
+    members: () => node.members,
+  });
+  return {
+    view: node.store.view,
+    call: <M extends ControlMethod>(method: M, request: ControlRequest<M>) => control.call(method, request),
+    assertFresh() {
+      if (!node.isFresh) throw new ClusterError('unavailable', 'The swarm does not have a leader.');
+    },
+    onCommit(handle) {
+      node.commitListeners++;
+      return node.store.subscribe(() => handle());
+    },
+    members: () => node.members,
+    async *logs(_selector, query, signal) {
+      node.logQueries.push(query);
+      yield* node.logLines;
+      if (!node.followsForEver) return;
+      await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      node.onLogsLeft();
+    },
+  };
 }
 
 export interface Answer {

@@ -1,8 +1,9 @@
 /** Checks of what runs in a task. What Docker refuses is refused in its words; what is not built is refused by name. */
 import { ClusterError } from '../../lib/errors.ts';
 import type { ContainerSpec, Healthcheck, Mount, Privileges } from '../../model/spec.ts';
-import { checkImage } from './image.ts';
 import { invalid, unsupported } from './context.ts';
+import { checkImage } from './image.ts';
+import { checkTemplates } from './templates.ts';
 
 const millisecond = 1_000_000;
 
@@ -79,7 +80,12 @@ function mountError(mount: Mount, reason: string): ClusterError {
 }
 
 function checkHealthcheck(check: Healthcheck): void {
-  const durations = { Interval: check.Interval, Timeout: check.Timeout, StartPeriod: check.StartPeriod, StartInterval: check.StartInterval };
+  const durations = {
+    Interval: check.Interval,
+    Timeout: check.Timeout,
+    StartPeriod: check.StartPeriod,
+    StartInterval: check.StartInterval,
+  };
   for (const [name, value] of Object.entries(durations)) {
     if (value !== undefined && value !== 0 && value < millisecond) {
       throw invalid(`ContainerSpec: ${name} in HealthConfig cannot be less than 1ms`);
@@ -104,16 +110,12 @@ function checkPrivileges(privileges: Privileges | undefined): void {
 }
 
 function hasContent(value: Readonly<Record<string, unknown>> | undefined): boolean {
-  return Object.values(value ?? {}).some((item) => item !== '' && item !== false && item !== null && item !== undefined);
+  return Object.values(value ?? {}).some(
+    (item) => item !== '' && item !== false && item !== null && item !== undefined,
+  );
 }
 
 function checkIsolation(isolation: string | undefined): void {
-  if (isolation && isolation !== 'default') throw invalid(`invalid isolation (${isolation}): Linux only supports "default"`);
-}
-
-/** Docker expands Go templates in these places. */
-function checkTemplates(spec: ContainerSpec): void {
-  const texts = [spec.Hostname ?? '', ...(spec.Env ?? [])];
-  for (const mount of spec.Mounts ?? []) texts.push(mount.Source ?? '', mount.Target);
-  if (texts.some((text) => text.includes('{{'))) throw unsupported('templates in hostname, environment and mounts are');
+  if (isolation && isolation !== 'default')
+    throw invalid(`invalid isolation (${isolation}): Linux only supports "default"`);
 }

@@ -31,14 +31,16 @@ function spec(more: Partial<ServiceSpec> = {}): ServiceSpec {
   return { Name: 'web', Labels: {}, TaskTemplate: { ContainerSpec: { Image: 'nginx' } }, Mode: {}, ...more };
 }
 
-const container = (more: Partial<ContainerSpec>) => spec({ TaskTemplate: { ContainerSpec: { Image: 'nginx', ...more } } });
+const container = (more: Partial<ContainerSpec>) =>
+  spec({ TaskTemplate: { ContainerSpec: { Image: 'nginx', ...more } } });
 const template = (more: Partial<TaskSpec>) => spec({ TaskTemplate: { ContainerSpec: { Image: 'nginx' }, ...more } });
 
 /** How a call was refused, as `kind: message`. */
 async function refusal(call: Promise<unknown>): Promise<string> {
   return call.then(
     () => 'accepted',
-    (error: unknown) => (error instanceof Error && 'kind' in error ? `${String(error.kind)}: ${error.message}` : String(error)),
+    (error: unknown) =>
+      error instanceof Error && 'kind' in error ? `${String(error.kind)}: ${error.message}` : String(error),
   );
 }
 
@@ -51,22 +53,54 @@ describe('a service is refused', () => {
   test.each<[string, ServiceSpec]>([
     ['invalid: name must be valid as a DNS name component', spec({ Name: 'a.b' })],
     ['invalid: name must be valid as a DNS name component', spec({ Name: 'a-' })],
+    ['invalid: name must be valid as a DNS name component', spec({ Name: `${'a'.repeat(62)}!` })],
     ['invalid: name must be 63 characters or fewer', spec({ Name: 'a'.repeat(64) })],
     ['invalid: ContainerSpec: image reference must be provided', container({ Image: '' })],
     ['invalid: ContainerSpec: "X Y" is not a valid repository/tag', container({ Image: 'X Y' })],
     ['invalid: ContainerSpec: duplicate mount point: /b', container({ Mounts: [bind, bind] })],
-    ['invalid: invalid mount config for type "bind": field Source must not be empty', container({ Mounts: [{ ...bind, Source: '' }] })],
-    ['invalid: invalid mount config for type "bind": invalid mount path: \'x\' mount path must be absolute', container({ Mounts: [{ ...bind, Target: 'x' }] })],
-    ['invalid: invalid mount config for type "nfs": mount type unknown', container({ Mounts: [{ ...bind, Type: 'nfs' }] })],
+    [
+      'invalid: invalid mount config for type "bind": field Source must not be empty',
+      container({ Mounts: [{ ...bind, Source: '' }] }),
+    ],
+    [
+      'invalid: invalid mount config for type "bind": invalid mount path: \'x\' mount path must be absolute',
+      container({ Mounts: [{ ...bind, Target: 'x' }] }),
+    ],
+    [
+      'invalid: invalid mount config for type "nfs": mount type unknown',
+      container({ Mounts: [{ ...bind, Type: 'nfs' }] }),
+    ],
     ['unimplemented: mounts of type npipe are not supported yet', container({ Mounts: [{ ...bind, Type: 'npipe' }] })],
-    ['unimplemented: mounts of type cluster are not supported yet', container({ Mounts: [{ ...bind, Type: 'cluster' }] })],
-    ['unimplemented: volume driver "rexray" is not supported yet', container({ Mounts: [{ Type: 'volume', Target: '/b', VolumeOptions: { DriverConfig: { Name: 'rexray' } } }] })],
-    ['invalid: ContainerSpec: Interval in HealthConfig cannot be less than 1ms', container({ Healthcheck: { Interval: 5 } })],
+    [
+      'unimplemented: mounts of type cluster are not supported yet',
+      container({ Mounts: [{ ...bind, Type: 'cluster' }] }),
+    ],
+    [
+      'unimplemented: volume driver "rexray" is not supported yet',
+      container({ Mounts: [{ Type: 'volume', Target: '/b', VolumeOptions: { DriverConfig: { Name: 'rexray' } } }] }),
+    ],
+    [
+      'invalid: ContainerSpec: Interval in HealthConfig cannot be less than 1ms',
+      container({ Healthcheck: { Interval: 5 } }),
+    ],
     ['invalid: ContainerSpec: Retries in HealthConfig cannot be negative', container({ Healthcheck: { Retries: -1 } })],
-    ['unimplemented: credential specs are not supported yet', container({ Privileges: { CredentialSpec: { File: 'x' } } })],
-    ['unimplemented: templates in hostname, environment and mounts are not supported yet', container({ Env: ['A={{.Node.ID}}'] })],
-    ['invalid: invalid cpu value 0.0005: Must be at least 0.001', template({ Resources: { Limits: { NanoCPUs: 500_000 } } })],
-    ['invalid: invalid memory value 4194303: Must be at least 4MiB', template({ Resources: { Reservations: { MemoryBytes: 4194303 } } })],
+    [
+      'unimplemented: credential specs are not supported yet',
+      container({ Privileges: { CredentialSpec: { File: 'x' } } }),
+    ],
+    [
+      'invalid: expanding env failed: unsupported template {{.Node.Secret}}',
+      container({ Env: ['A={{.Node.Secret}}'] }),
+    ],
+    ['invalid: expanding hostname failed: unclosed action', container({ Hostname: 'a{{.Node' })],
+    [
+      'invalid: invalid cpu value 0.0005: Must be at least 0.001',
+      template({ Resources: { Limits: { NanoCPUs: 500_000 } } }),
+    ],
+    [
+      'invalid: invalid memory value 4194303: Must be at least 4MiB',
+      template({ Resources: { Reservations: { MemoryBytes: 4194303 } } }),
+    ],
     ['invalid: invalid RestartCondition: "bogus"', template({ RestartPolicy: { Condition: 'bogus' } })],
     ['invalid: TaskSpec: restart-delay cannot be negative', template({ RestartPolicy: { Delay: -1 } })],
     ['invalid: constraint expected one operator from ==, !=', template({ Placement: { Constraints: ['node.role'] } })],
@@ -79,18 +113,39 @@ describe('a service is refused', () => {
     ['unimplemented: UpdateConfig.Parallelism other than 1 is not supported yet', update({ Parallelism: 0 })],
     ['unimplemented: UpdateConfig.Delay is not supported yet', update({ Delay: 1 })],
     ['unimplemented: UpdateConfig.Order "start-first" is not supported yet', update({ Order: 'start-first' })],
-    ['unimplemented: UpdateConfig.FailureAction "rollback" is not supported yet', update({ FailureAction: 'rollback' })],
+    [
+      'unimplemented: UpdateConfig.FailureAction "rollback" is not supported yet',
+      update({ FailureAction: 'rollback' }),
+    ],
     ['invalid: unrecognized update order sideways', update({ Order: 'sideways' })],
-    ['invalid: TaskSpec: update-maxfailureratio cannot be less than 0 or bigger than 1', update({ MaxFailureRatio: 2 })],
-    ['unimplemented: ingress-mode published ports are not supported yet; use mode=host', ports({ TargetPort: 80, PublishedPort: 80 })],
-    ["invalid: EndpointSpec: port published with ingress mode can't be used with dnsrr mode", spec({ EndpointSpec: { Mode: 'dnsrr', Ports: [{ TargetPort: 80 }] } })],
+    [
+      'invalid: TaskSpec: update-maxfailureratio cannot be less than 0 or bigger than 1',
+      update({ MaxFailureRatio: 2 }),
+    ],
+    [
+      'unimplemented: ingress-mode published ports are not supported yet; use mode=host',
+      ports({ TargetPort: 80, PublishedPort: 80 }),
+    ],
+    [
+      "invalid: EndpointSpec: port published with ingress mode can't be used with dnsrr mode",
+      spec({ EndpointSpec: { Mode: 'dnsrr', Ports: [{ TargetPort: 80 }] } }),
+    ],
     ['unimplemented: endpoint mode dnsrr is not supported yet', spec({ EndpointSpec: { Mode: 'dnsrr' } })],
     ['invalid: EndpointSpec: duplicate published ports provided', ports(tcp, { ...tcp, TargetPort: 81 })],
-    ['unimplemented: host-mode ports without a published port are not supported yet', ports({ ...tcp, PublishedPort: 0 })],
+    [
+      'unimplemented: host-mode ports without a published port are not supported yet',
+      ports({ ...tcp, PublishedPort: 0 }),
+    ],
     ['invalid: EndpointSpec: invalid published port: 70000', ports({ ...tcp, PublishedPort: 70_000 })],
     ['not_found: network nonet not found', template({ Networks: [{ Target: 'nonet' }] })],
-    ['unimplemented: services on the network "host" are not supported yet', template({ Networks: [{ Target: 'host' }] })],
-    ['invalid: Service cannot be explicitly attached to the ingress network "ingress"', template({ Networks: [{ Target: 'ingress' }] })],
+    [
+      'unimplemented: services on the network "host" are not supported yet',
+      template({ Networks: [{ Target: 'host' }] }),
+    ],
+    [
+      'invalid: Service cannot be explicitly attached to the ingress network "ingress"',
+      template({ Networks: [{ Target: 'ingress' }] }),
+    ],
   ])('%s', async (expected, given) => {
     const { control, view } = world();
     expect(await refusal(control.call('service.create', { spec: given }))).toBe(expected);
@@ -100,11 +155,23 @@ describe('a service is refused', () => {
 
 describe('a service is accepted', () => {
   test.each<[string, ServiceSpec]>([
-    ['with the update config that docker stack deploy sends', update({ Order: '', FailureAction: '', MaxFailureRatio: 0 })],
+    [
+      'with the update config that docker stack deploy sends',
+      update({ Order: '', FailureAction: '', MaxFailureRatio: 0 }),
+    ],
     ['with the same port for tcp and udp', ports(tcp, { ...tcp, Protocol: 'udp' })],
     ['with privileges full of nothing', container({ Privileges: { NoNewPrivileges: false, SELinuxContext: {} } })],
-    ['with generic resources', template({ Resources: { Reservations: { GenericResources: [{ DiscreteResourceSpec: { Kind: 'gpu', Value: 1 } }] } } })],
+    [
+      'with generic resources',
+      template({
+        Resources: { Reservations: { GenericResources: [{ DiscreteResourceSpec: { Kind: 'gpu', Value: 1 } }] } },
+      }),
+    ],
     ['with a healthcheck of zero durations', container({ Healthcheck: { Test: ['CMD', 'x'], Interval: 0 } })],
+    [
+      'with templates that agents expand',
+      container({ Hostname: '{{.Service.Name}}-{{ .Task.Slot }}', Env: ['A={{index .Service.Labels "a"}}'] }),
+    ],
     ['with zero replicas', spec({ Mode: { Replicated: { Replicas: 0 } } })],
   ])('%s', async (_, given) => {
     const { control, view } = world();
@@ -115,7 +182,10 @@ describe('a service is accepted', () => {
   test('two at once with one name: one wins, the other hears that the name is taken', async () => {
     const { control, view } = world();
     const both = await Promise.all([1, 2].map(() => refusal(control.call('service.create', { spec: spec() }))));
-    expect(both.sort()).toEqual(['accepted', 'already_exists: name conflicts with an existing object: service web already exists']);
+    expect(both.sort()).toEqual([
+      'accepted',
+      'already_exists: name conflicts with an existing object: service web already exists',
+    ]);
     expect(view.count('service')).toBe(1);
   });
 });
@@ -124,18 +194,22 @@ describe('secret references', () => {
   const file = { Name: 'pw', UID: '0', GID: '0', Mode: 292 };
 
   async function withSecrets(w: World) {
-    const make = async (Name: string) => (await w.control.call('secret.create', { spec: { Name, Labels: {}, Data: 'eA==' } })).id;
+    const make = async (Name: string) =>
+      (await w.control.call('secret.create', { spec: { Name, Labels: {}, Data: 'eA==' } })).id;
     return { a: await make('a'), b: await make('b') };
   }
 
   test('must exist under the id and the name given', async () => {
     const w = world();
     const { a } = await withSecrets(w);
-    const create = (Secrets: ContainerSpec['Secrets']) => refusal(w.control.call('service.create', { spec: container({ Secrets: Secrets ?? [] }) }));
+    const create = (Secrets: ContainerSpec['Secrets']) =>
+      refusal(w.control.call('service.create', { spec: container({ Secrets: Secrets ?? [] }) }));
     expect(await create([{ File: file, SecretID: 'nope', SecretName: 'x' }])).toBe('invalid: secret not found: x');
     expect(await create([{ File: file, SecretID: a, SecretName: 'b' }])).toBe('invalid: secret not found: b');
     expect(await create([{ SecretID: a, SecretName: 'a' }])).toBe('invalid: malformed secret reference');
-    expect(await create([{ File: { ...file, Name: '../x' }, SecretID: a, SecretName: 'a' }])).toContain('leaves its directory');
+    expect(await create([{ File: { ...file, Name: '../x' }, SecretID: a, SecretName: 'a' }])).toContain(
+      'leaves its directory',
+    );
     expect(await create([{ File: file, SecretID: a, SecretName: 'a' }])).toBe('accepted');
   });
 
@@ -164,14 +238,14 @@ describe('service.update', () => {
     return { ...w, id, change, service };
   }
 
-  test.each<[string, ServiceSpec, number]>([
-    ['scaling', spec({ Mode: { Replicated: { Replicas: 5 } } }), 1],
-    ['a service label', spec({ Labels: { a: 'b' } }), 1],
-    ['empty fields', container({ Args: [], Labels: {}, Hostname: '' }), 1],
-    ['another image', container({ Image: 'nginx:2' }), 2],
-    ['force', template({ ForceUpdate: 1 }), 2],
-    ['a published port', ports(tcp), 2],
-  ])('%s makes spec version %#', async (_, given, version) => {
+  test.each<[string, number, ServiceSpec]>([
+    ['scaling', 1, spec({ Mode: { Replicated: { Replicas: 5 } } })],
+    ['a service label', 1, spec({ Labels: { a: 'b' } })],
+    ['empty fields', 1, container({ Args: [], Labels: {}, Hostname: '' })],
+    ['another image', 2, container({ Image: 'nginx:2' })],
+    ['force', 2, template({ ForceUpdate: 1 })],
+    ['a published port', 2, ports(tcp)],
+  ])('%s makes spec version %i', async (_, version, given) => {
     const { change, service } = await made();
     await change(given);
     expect(service()?.specVersion).toBe(version);
@@ -189,8 +263,11 @@ describe('service.update', () => {
   });
 
   test('two with the same version: one wins', async () => {
-    const { change } = await made();
-    const both = await Promise.all([refusal(change(container({ Image: 'a' }))), refusal(change(container({ Image: 'b' })))]);
+    const { control, id, service } = await made();
+    const version = service()?.meta.version ?? 0;
+    const change = (Image: string) =>
+      refusal(control.call('service.update', { id, version, spec: container({ Image }) }));
+    const both = await Promise.all([change('a'), change('b')]);
     expect(both.sort()).toEqual(['accepted', 'conflict: update out of sequence']);
   });
 
@@ -199,7 +276,9 @@ describe('service.update', () => {
     for (const id of ['aaa1', 'aaa2']) {
       await store.transact((tx) => tx.create('service', { id, spec: spec({ Name: `s-${id}` }), specVersion: 1 }));
     }
-    expect(await refusal(control.call('service.remove', { id: 'aaa' }))).toBe('invalid: service aaa is ambiguous (2 matches found)');
+    expect(await refusal(control.call('service.remove', { id: 'aaa' }))).toBe(
+      'invalid: service aaa is ambiguous (2 matches found)',
+    );
     await control.call('service.remove', { id: 'aaa1' });
     await control.call('service.remove', { id: 'aaa' });
     expect(view.count('service')).toBe(0);
@@ -226,7 +305,11 @@ describe('nodes', () => {
 
   async function demote(w: World, id: string) {
     const version = w.view.get('node', id)?.meta.version ?? 0;
-    const request: ControlRequest<'node.update'> = { id, version, spec: { Labels: {}, Role: 'worker', Availability: 'active' } };
+    const request: ControlRequest<'node.update'> = {
+      id,
+      version,
+      spec: { Labels: {}, Role: 'worker', Availability: 'active' },
+    };
     return refusal(w.control.call('node.update', request));
   }
 
@@ -257,7 +340,10 @@ describe('nodes', () => {
     );
     await addNode(w, 'n1');
     const { id: serviceId } = await w.control.call('service.create', { spec: spec() });
-    for (const [id, state] of [['t1', TaskState.running], ['t2', TaskState.failed]] as const) {
+    for (const [id, state] of [
+      ['t1', TaskState.running],
+      ['t2', TaskState.failed],
+    ] as const) {
       await w.store.transact((tx) => tx.create('task', task(id, serviceId, state)));
     }
     await w.control.call('node.remove', { id: 'n1', force: false });
@@ -287,5 +373,7 @@ describe('nodes', () => {
 
 test('a method that does not exist is refused', async () => {
   const { control } = world();
-  await expect(control.call('service.explode' as never, {} as never)).rejects.toSatisfy((error) => isKind(error, 'unimplemented'));
+  await expect(control.call('service.explode' as never, {} as never)).rejects.toSatisfy((error) =>
+    isKind(error, 'unimplemented'),
+  );
 });

@@ -8,8 +8,8 @@ import type { ConfigSpec, SecretSpec } from '../../model/spec.ts';
 import { checkVersion, type Handler, invalid, unsupported } from './context.ts';
 import { checkFileName, nameTaken } from './names.ts';
 
-export const secretBytesLimit = 512_000;
-export const configBytesLimit = 1_024_000;
+const secretBytesLimit = 512_000;
+const configBytesLimit = 1_024_000;
 
 export const createSecret: Handler<'secret.create'> = async ({ store, random }, { spec }) => {
   checkFileName(spec.Name);

@@ -3,8 +3,8 @@ import { ClusterError } from '../../lib/errors.ts';
 import { fraction, type Random } from '../../lib/random.ts';
 import { invalid } from './context.ts';
 
-const dnsName = /^[a-zA-Z0-9](?:[-_]*[A-Za-z0-9]+)*$/;
-const fileName = /^[a-zA-Z0-9]+(?:[a-zA-Z0-9-_.]*[a-zA-Z0-9])?$/;
+const dnsName = /^[a-zA-Z0-9](?:[-_]*[A-Za-z0-9])*$/;
+const fileName = /^[a-zA-Z0-9](?:[a-zA-Z0-9-_.]*[a-zA-Z0-9])?$/;
 
 /** Services and networks. */
 export function checkName(name: string): void {
@@ -26,8 +26,14 @@ export function nameTaken(table: string, name: string): ClusterError {
   return new ClusterError('already_exists', `name conflicts with an existing object: ${table} ${name} already exists`);
 }
 
-const adjectives = 'brave calm clever eager fair fond gentle happy keen kind lively merry mild neat proud quick quiet sharp sunny witty'.split(' ');
-const surnames = 'babbage cerf curie dijkstra euler floyd gauss hamming hopper kay knuth lamport liskov lovelace noether perlman ritchie shannon turing wirth'.split(' ');
+const adjectives =
+  'brave calm clever eager fair fond gentle happy keen kind lively merry mild neat proud quick quiet sharp sunny witty'.split(
+    ' ',
+  );
+const surnames =
+  'babbage cerf curie dijkstra euler floyd gauss hamming hopper kay knuth lamport liskov lovelace noether perlman ritchie shannon turing wirth'.split(
+    ' ',
+  );
 
 /** A name for a service that was given none. */
 export function inventName(random: Random, isTaken: (name: string) => boolean): string {

@@ -6,7 +6,7 @@ import type { NodeSpec } from '../../model/spec.ts';
 import { isTerminal, TaskState } from '../../model/task-state.ts';
 import type { ClusterView } from '../../model/view.ts';
 import type { Transaction } from '../store/port.ts';
-import { checkVersion, type ControlApiOptions, type Handler, invalid } from './context.ts';
+import { type ControlApiOptions, checkVersion, type Handler, invalid } from './context.ts';
 
 const graceMs = 7 * 24 * 3600 * 1000;
 const removedNodesMax = 10_000;
@@ -26,7 +26,8 @@ export const updateNode: Handler<'node.update'> = async (options, request) => {
 
 function checkNodeSpec(spec: NodeSpec): void {
   if (!['worker', 'manager'].includes(spec.Role)) throw invalid(`invalid Role: "${spec.Role}"`);
-  if (!['active', 'pause', 'drain'].includes(spec.Availability)) throw invalid(`invalid Availability: "${spec.Availability}"`);
+  if (!['active', 'pause', 'drain'].includes(spec.Availability))
+    throw invalid(`invalid Availability: "${spec.Availability}"`);
 }
 
 /** The group must keep a majority of reachable managers once this one is gone. */

@@ -53,7 +53,8 @@ function checkTargets(kind: string, files: readonly { readonly name: string; rea
   const names = new Map<string, string>();
   for (const { name, file } of files) {
     if (file.Name === '') throw invalid(`malformed ${kind} reference, invalid target file name provided`);
-    if (file.Name.split('/').includes('..')) throw invalid(`malformed ${kind} reference: target '${file.Name}' leaves its directory`);
+    if (file.Name.split('/').includes('..'))
+      throw invalid(`malformed ${kind} reference: target '${file.Name}' leaves its directory`);
     const other = names.get(file.Name);
     if (other !== undefined) {
       throw invalid(`${kind} references '${other}' and '${name}' have a conflicting target: '${file.Name}'`);

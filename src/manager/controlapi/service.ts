@@ -31,7 +31,12 @@ export const updateService: Handler<'service.update'> = async ({ store }, reques
     checkImmutable(service, given);
     checkServiceSpec(given);
     const { spec, warnings } = resolveReferences(tx, given);
-    tx.update('service', { id: service.id, spec, previousSpec: service.spec, specVersion: nextSpecVersion(service, spec) });
+    tx.update('service', {
+      id: service.id,
+      spec,
+      previousSpec: service.spec,
+      specVersion: nextSpecVersion(service, spec),
+    });
     return { warnings };
   });
 };
@@ -63,6 +68,7 @@ function modeOf(mode: ServiceMode): string {
 /** Rises only when tasks made from the old spec are out of date: neither scaling nor a service label restarts anything. */
 function nextSpecVersion(service: Service, spec: ServiceSpec): number {
   const same =
-    sameTaskSpec(service.spec.TaskTemplate, spec.TaskTemplate) && sameEndpoint(service.spec.EndpointSpec, spec.EndpointSpec);
+    sameTaskSpec(service.spec.TaskTemplate, spec.TaskTemplate) &&
+    sameEndpoint(service.spec.EndpointSpec, spec.EndpointSpec);
   return same ? service.specVersion : service.specVersion + 1;
 }

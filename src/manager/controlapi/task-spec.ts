@@ -17,7 +17,7 @@ import { checkContainerSpec } from './container-spec.ts';
 import { invalid, unsupported } from './context.ts';
 import { checkName } from './names.ts';
 
-export const replicasMax = 100_000;
+const replicasMax = 100_000;
 const cpuMin = 1_000_000;
 const memoryMin = 4 * 1024 * 1024;
 
@@ -93,7 +93,9 @@ function checkPlacement(placement: Placement | undefined): void {
   for (const preference of placement?.Preferences ?? []) {
     const descriptor = preference.Spread?.SpreadDescriptor ?? '';
     if (!/^(?:node|engine)\.labels\../i.test(descriptor)) {
-      throw invalid(`invalid placement preference: spread over "${descriptor}", it must be node.labels.KEY or engine.labels.KEY`);
+      throw invalid(
+        `invalid placement preference: spread over "${descriptor}", it must be node.labels.KEY or engine.labels.KEY`,
+      );
     }
   }
 }
@@ -129,7 +131,8 @@ function checkUpdateRanges(config: UpdateConfig): void {
   const ratio = config.MaxFailureRatio ?? 0;
   if (ratio < 0 || ratio > 1) throw invalid('TaskSpec: update-maxfailureratio cannot be less than 0 or bigger than 1');
   const action = config.FailureAction ?? '';
-  if (!['', 'pause', 'continue', 'rollback'].includes(action)) throw invalid(`unrecognized update failure action ${action}`);
+  if (!['', 'pause', 'continue', 'rollback'].includes(action))
+    throw invalid(`unrecognized update failure action ${action}`);
   const order = config.Order ?? '';
   if (!['', 'stop-first', 'start-first'].includes(order)) throw invalid(`unrecognized update order ${order}`);
 }

@@ -11,7 +11,8 @@ export function shouldRestart(task: Task): boolean {
   if (policy.maxAttempts === 0) return true;
   // The leader's stamp of the last write: restarts are stamped by the leader, too, so no agent's clock takes part.
   const end = task.meta.updatedAt;
-  const counted = policy.windowMs === 0 ? task.restarts : task.restarts.filter((at) => at > end - policy.windowMs && at < end);
+  const counted =
+    policy.windowMs === 0 ? task.restarts : task.restarts.filter((at) => at > end - policy.windowMs && at < end);
   return counted.length < policy.maxAttempts;
 }
 

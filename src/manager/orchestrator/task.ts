@@ -67,7 +67,10 @@ export function isDirty(task: Task, service: Service, node: Node | undefined): b
   if (sameTaskSpec(task.spec, wanted)) return false;
   // A changed placement alone moves only those that stand where they may not.
   if (node === undefined || !sameTaskSpec(withoutPlacement(task.spec), withoutPlacement(wanted))) return true;
-  return (wanted.Placement?.MaxReplicas ?? 0) !== (task.spec.Placement?.MaxReplicas ?? 0) || !constraintsMatch(wanted.Placement?.Constraints, node);
+  return (
+    (wanted.Placement?.MaxReplicas ?? 0) !== (task.spec.Placement?.MaxReplicas ?? 0) ||
+    !constraintsMatch(wanted.Placement?.Constraints, node)
+  );
 }
 
 function withoutPlacement(spec: TaskSpec): TaskSpec {

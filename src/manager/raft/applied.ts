@@ -26,15 +26,22 @@ export class AppliedWaiters {
 
   wait(version: number, limitMs: number): Promise<void> {
     if (version <= this.#applied) return Promise.resolve();
-    if (this.#waiters.size >= waitersMax) return Promise.reject(new ClusterError('exhausted', 'too many requests wait for this manager'));
+    if (this.#waiters.size >= waitersMax)
+      return Promise.reject(new ClusterError('exhausted', 'too many requests wait for this manager'));
     return new Promise((resolve, reject) => {
       const settle = (run: () => void) => () => {
         cancel();
         this.#waiters.delete(waiter);
         run();
       };
-      const late = new ClusterError('deadline', 'this manager is behind the leader; the change was made but does not show here yet');
-      const cancel = this.#clock.timer(limitMs, settle(() => reject(late)));
+      const late = new ClusterError(
+        'deadline',
+        'this manager is behind the leader; the change was made but does not show here yet',
+      );
+      const cancel = this.#clock.timer(
+        limitMs,
+        settle(() => reject(late)),
+      );
       const waiter: Waiter = { version, resolve: settle(resolve), reject: (reason) => settle(() => reject(reason))() };
       this.#waiters.add(waiter);
     });

@@ -1,10 +1,9 @@
 /** What raft-ts says, in the words and kinds of the rest of the daemon. */
 import { NodeClosed, NotLeaderError, OutcomeUnknown, ProposalDropped, TransferFailed } from 'raft-ts';
 import { ClusterError } from '../../lib/errors.ts';
+import { noLeaderMessage } from '../consensus.ts';
 
-/** SwarmKit's wording (manager/controlapi and daemon/cluster/errors.go say it to every Docker client). */
-export const noLeaderMessage =
-  "The swarm does not have a leader. It's possible that too few managers are online. Make sure more than half of the managers are online.";
+export { noLeaderMessage };
 
 export const quorumLossMessage = "can't remove member from the raft: this would result in a loss of quorum";
 
@@ -26,7 +25,9 @@ function fromDropped(error: ProposalDropped): ClusterError {
     case 'queue-full':
     case 'too-much-uncommitted':
     case 'too-many-reads':
-      return new ClusterError('exhausted', 'too many requests are waiting for a majority of the managers', { cause: error });
+      return new ClusterError('exhausted', 'too many requests are waiting for a majority of the managers', {
+        cause: error,
+      });
     case 'conf-invalid':
       return new ClusterError('failed_precondition', 'the managers cannot be changed in this way', { cause: error });
     case 'conf-pending':

@@ -36,7 +36,11 @@ export async function loadKek(directory: string, random: Random): Promise<Uint8A
 }
 
 /** Reads this manager's data keys, or makes the first. Throws `permission_denied` when `kek` is not the key that sealed them. */
-export async function loadDataKeys(directory: string, kek: Uint8Array, random: Random): Promise<[DataKey, ...DataKey[]]> {
+export async function loadDataKeys(
+  directory: string,
+  kek: Uint8Array,
+  random: Random,
+): Promise<[DataKey, ...DataKey[]]> {
   const path = join(directory, 'dek.json');
   const text = await readIfThere(path);
   const sealer = createSealer([{ id: 0, key: kek }], random);
@@ -50,16 +54,21 @@ export async function loadDataKeys(directory: string, kek: Uint8Array, random: R
     await writePrivately(directory, path, `${JSON.stringify(file)}\n`);
     return [first];
   }
-  const [first, ...rest] = parseKeyFile(text, path).keys.map(({ id, sealed }) => ({ id, key: unseal(sealed, sealer.open) }));
+  const [first, ...rest] = parseKeyFile(text, path).keys.map(({ id, sealed }) => ({
+    id,
+    key: unseal(sealed, sealer.open),
+  }));
   if (first === undefined) throw new ClusterError('internal', `${path} holds no key`);
   return [first, ...rest];
 }
 
 function unseal(sealed: string, open: (bytes: Uint8Array) => Uint8Array): Uint8Array {
   try {
-    return open(Buffer.from(sealed, 'base64'));
+    return new Uint8Array(open(Buffer.from(sealed, 'base64')));
   } catch (cause) {
-    throw new ClusterError('permission_denied', 'invalid key: the data of this manager was sealed with another one', { cause });
+    throw new ClusterError('permission_denied', 'invalid key: the data of this manager was sealed with another one', {
+      cause,
+    });
   }
 }
 
@@ -70,7 +79,8 @@ function parseKeyFile(text: string, path: string): KeyFile {
   } catch (cause) {
     throw new ClusterError('internal', `${path} is damaged`, { cause });
   }
-  if (file?.version !== formatVersion || !Array.isArray(file.keys)) throw new ClusterError('internal', `${path} is damaged or of a later version`);
+  if (file?.version !== formatVersion || !Array.isArray(file.keys))
+    throw new ClusterError('internal', `${path} is damaged or of a later version`);
   if (file.kek !== 'file') throw new ClusterError('unimplemented', 'a locked manager is not supported yet');
   return file as KeyFile;
 }

@@ -2,7 +2,7 @@ import { MemoryBus, MemoryLogStore, MemorySnapshotStore, type Network, VirtualRu
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { Clock } from '../../lib/clock.ts';
 import { silentLog } from '../../lib/log.ts';
-import { clusterSpecDefaults } from '../../model/defaults.ts';
+import { defaultClusterSpec } from '../../model/defaults.ts';
 import { TaskState } from '../../model/task-state.ts';
 import type { Draft } from '../store/port.ts';
 import { createStore, type MemoryStore } from '../store/store.ts';
@@ -52,10 +52,17 @@ class World {
     this.#cut.delete(host.self.raftId);
   }
 
-  async start(self: Member, members: readonly Member[] | undefined, options: { snapshotEveryEntries?: number } = {}): Promise<Host> {
+  async start(
+    self: Member,
+    members: readonly Member[] | undefined,
+    options: { snapshotEveryEntries?: number } = {},
+  ): Promise<Host> {
     const log = new MemoryLogStore({ runtime: this.runtime, syncDelayMs: () => 1 });
     const disk = { self, log, snapshots: new MemorySnapshotStore() };
-    const host = { ...disk, ...(await this.#open(disk, { ...options, ...(members === undefined ? {} : { members }) })) };
+    const host = {
+      ...disk,
+      ...(await this.#open(disk, { ...options, ...(members === undefined ? {} : { members }) })),
+    };
     this.hosts.push(host);
     return host;
   }
@@ -120,7 +127,7 @@ class World {
 
 const cluster: Draft<'cluster'> = {
   id: 'cluster',
-  spec: clusterSpecDefaults,
+  spec: defaultClusterSpec,
   rootCa: { certPem: '', keyPem: '', joinTokens: { worker: '', manager: '' } },
   removedNodes: {},
   nextRaftId: 2,
@@ -186,6 +193,7 @@ describe('a group of managers', () => {
     expect(told).toContainEqual(['node-1', false, undefined]);
     expect(told).toContainEqual([next.self.nodeId, true, next.self.nodeId]);
     await world.wait(create(next, 't1'));
+    await world.runtime.advance(2_000);
     expect(next.raft.members()[0]).toMatchObject({ nodeId: 'node-1', reachability: 'unreachable' });
     world.heal(first);
     await world.wait(first.raft.waitApplied(next.store.view.version, 10_000));
@@ -201,14 +209,20 @@ describe('a group of managers', () => {
     const failure = await world.wait(create(first, 't1').catch((error: unknown) => error));
     expect(failure).toMatchObject({ kind: 'deadline', message: noLeaderMessage });
     expect(world.runtime.now() - began).toBeLessThan(5_500);
-    await expect(world.wait(create(first, 't2'))).rejects.toMatchObject({ kind: 'unavailable', message: noLeaderMessage });
+    await expect(world.wait(create(first, 't2'))).rejects.toMatchObject({
+      kind: 'unavailable',
+      message: noLeaderMessage,
+    });
     await expect(world.wait(first.raft.readBarrier())).rejects.toMatchObject({ name: 'ClusterError' });
   });
 
   test('a follower refuses writes and answers reads after a barrier', async () => {
     const world = new World(5);
     const [first, second] = await world.three();
-    await expect(world.wait(create(second, 't1'))).rejects.toMatchObject({ kind: 'unavailable', message: noLeaderMessage });
+    await expect(world.wait(create(second, 't1'))).rejects.toMatchObject({
+      kind: 'unavailable',
+      message: noLeaderMessage,
+    });
     await world.wait(create(first, 't2'));
     await world.wait(second.raft.readBarrier());
     expect(second.store.view.get('task', 't2')?.id).toBe('t2');
@@ -265,7 +279,77 @@ describe('a group of managers', () => {
   });
 });
 
+describe('faults', () => {
+  test.each([21, 22, 23, 24, 25, 26])(
+    'no acknowledged write is lost and replicas stay identical (seed %i)',
+    async (seed) => {
+      const world = new World(seed);
+      const hosts = await world.three();
+      const acknowledged: string[] = [];
+      const under = new Set<Promise<void>>();
+      for (let round = 0; round < 60; round++) {
+        const host = hosts[world.runtime.random.uint32() % 3] as Host;
+        const dice = world.runtime.random.uint32() % 12;
+        if (dice === 0) hosts.forEach((one) => world.heal(one));
+        else if (dice === 1) world.cut(host);
+        else if (dice === 2) await world.restart(host);
+        for (const { store, raft } of hosts) {
+          if (!raft.isLeader()) continue;
+          const id = `t${round}`;
+          const work = store
+            .transact((tx) => tx.create('task', task(id)))
+            .then(
+              () => void acknowledged.push(id),
+              () => {},
+            );
+          under.add(work.finally(() => under.delete(work)));
+        }
+        await world.runtime.advance(150);
+        for (const one of hosts) expect(one.raft.invariants()).toEqual([]);
+      }
+      hosts.forEach((one) => world.heal(one));
+      await world.runtime.advance(10_000);
+      await world.wait(create(world.leader(), 'last'));
+      const { version } = world.leader().store.view;
+      await world.wait(Promise.all(hosts.map((one) => one.raft.waitApplied(version, 20_000))));
+      const [first, ...rest] = hosts.map((one) => [...one.store.view.list('task')]);
+      for (const other of rest) expect(other).toEqual(first);
+      const ids = new Set(first?.map((one) => one.id));
+      expect(acknowledged.filter((id) => !ids.has(id))).toEqual([]);
+      expect(acknowledged.length).toBeGreaterThan(10);
+    },
+  );
+
+  test('a broken disk stops the member and says so', async () => {
+    const world = new World(30);
+    const [first, second] = await world.three();
+    const faults: string[] = [];
+    first.raft.onFault((fault) => faults.push(fault.message));
+    first.log.fail(new Error('no space left on device'));
+    await expect(world.wait(create(first, 't1'))).rejects.toBeInstanceOf(Error);
+    await world.runtime.until(() => faults.length > 0);
+    expect(first.raft.isLeader()).toBe(false);
+    await world.runtime.until(() => second.raft.leader() !== undefined && second.raft.leader()?.nodeId !== 'node-1');
+  });
+});
+
 describe('membership', () => {
+  test('a member that is taken out is told, the leader included', async () => {
+    const world = new World(10);
+    const [first, , third] = await world.three();
+    await world.wait(first.raft.removeMember('node-3'));
+    await world.runtime.advance(1_000);
+    expect(first.raft.members().map((member) => member.nodeId)).toEqual(['node-1', 'node-2']);
+    let told = false;
+    first.raft.onRemoved(() => {
+      told = true;
+    });
+    await world.wait(first.raft.removeMember('node-1'));
+    await world.runtime.until(() => told);
+    expect(first.raft.isMember()).toBe(false);
+    expect(third.raft.isLeader()).toBe(false);
+  });
+
   test('refuses a removal that would lose the quorum', async () => {
     const world = new World(11);
     const [first, second, third] = await world.three();
@@ -274,7 +358,12 @@ describe('membership', () => {
     const refused = world.wait(world.leader().raft.removeMember(world.leader() === first ? 'node-2' : 'node-1'));
     await expect(refused).rejects.toMatchObject({ kind: 'failed_precondition', message: quorumLossMessage });
     await world.wait(world.leader().raft.removeMember('node-3'));
-    expect(world.leader().raft.members().map((member) => member.nodeId)).toEqual(['node-1', 'node-2']);
+    expect(
+      world
+        .leader()
+        .raft.members()
+        .map((member) => member.nodeId),
+    ).toEqual(['node-1', 'node-2']);
     await world.wait(create(world.leader(), 't1'));
     expect(second.raft.members().length).toBe(2);
   });

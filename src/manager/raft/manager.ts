@@ -5,7 +5,19 @@
  * would cost the quorum is refused; every member knows every member's address.
  * What it never does: look into changes, retry a proposal whose outcome is unknown, decide who should be a manager.
  */
-import type { ConfChange, ConfState, Entry, LogStore, NodeState, Runtime, SnapshotMeta, SnapshotStore, StateMachine, TraceEvent, Transport } from 'raft-ts';
+import type {
+  ConfChange,
+  ConfState,
+  Entry,
+  LogStore,
+  NodeState,
+  Runtime,
+  SnapshotMeta,
+  SnapshotStore,
+  StateMachine,
+  TraceEvent,
+  Transport,
+} from 'raft-ts';
 import { RaftNode } from 'raft-ts';
 import type { Clock } from '../../lib/clock.ts';
 import { sleep } from '../../lib/clock.ts';
@@ -122,7 +134,8 @@ export class RaftManager implements Proposer, Consensus, StateMachine<ApplyResul
 
   async propose(changes: readonly Change[], now: number): Promise<{ version: number; applied: boolean }> {
     const data = this.#options.store.encode(changes, now); // before any await: updates are differences to the state now
-    if (this.#proposals >= proposalsMax) throw new ClusterError('exhausted', 'too many changes are waiting for a majority of the managers');
+    if (this.#proposals >= proposalsMax)
+      throw new ClusterError('exhausted', 'too many changes are waiting for a majority of the managers');
     this.#proposals += 1;
     try {
       const { result } = await this.#running().propose(data);
@@ -137,7 +150,10 @@ export class RaftManager implements Proposer, Consensus, StateMachine<ApplyResul
   // StateMachine. Called by raft-ts only.
 
   apply(entries: readonly Entry[]): readonly ApplyResult[] {
-    const results = entries.map(({ index, data }) => ({ version: index, applied: this.#options.store.apply(index, data) }));
+    const results = entries.map(({ index, data }) => ({
+      version: index,
+      applied: this.#options.store.apply(index, data),
+    }));
     const last = entries.at(-1);
     if (last !== undefined) this.#applied.reached(last.index);
     return results;
@@ -182,6 +198,11 @@ export class RaftManager implements Proposer, Consensus, StateMachine<ApplyResul
     return () => void this.#removedHandlers.delete(handle);
   }
 
+  /** As of the last membership entry that reached this node. */
+  isMember(): boolean {
+    return isIn(this.#members.conf, this.#options.self.raftId);
+  }
+
   /** Called when disk, state machine or an invariant broke: this member has stopped for good. */
   onFault(handle: (fault: Error) => void): () => void {
     this.#faultHandlers.add(handle);
@@ -189,9 +210,11 @@ export class RaftManager implements Proposer, Consensus, StateMachine<ApplyResul
   }
 
   async readBarrier(): Promise<void> {
-    await this.#running().readBarrier().catch((error: unknown) => {
-      throw fromRaft(error);
-    });
+    await this.#running()
+      .readBarrier()
+      .catch((error: unknown) => {
+        throw fromRaft(error);
+      });
   }
 
   waitApplied(version: number, limitMs: number): Promise<void> {
@@ -214,7 +237,8 @@ export class RaftManager implements Proposer, Consensus, StateMachine<ApplyResul
   addMember(nodeId: string, addr: string): Promise<{ raftId: number }> {
     return this.#inTurn(async () => {
       this.#assertLeader();
-      if (nodeId === this.#options.self.nodeId) throw new ClusterError('failed_precondition', 'this node leads the group already');
+      if (nodeId === this.#options.self.nodeId)
+        throw new ClusterError('failed_precondition', 'this node leads the group already');
       if (addr === '') throw new ClusterError('invalid', 'a manager needs an address that the others can reach');
       await this.#remove(nodeId);
       const raftId = await this.#newRaftId();
@@ -236,12 +260,16 @@ export class RaftManager implements Proposer, Consensus, StateMachine<ApplyResul
   async transferLeadership(): Promise<void> {
     this.#assertLeader();
     const { progress, conf } = this.#running().status();
-    const fit = progress.filter(({ id }) => id !== this.#options.self.raftId && conf.voters.includes(id) && this.#isHeard(id));
+    const fit = progress.filter(
+      ({ id }) => id !== this.#options.self.raftId && conf.voters.includes(id) && this.#isHeard(id),
+    );
     const [best] = fit.sort((a, b) => b.match - a.match || a.id - b.id);
     if (best === undefined) throw new ClusterError('unavailable', 'no other manager can take over the leadership');
-    await this.#running().transferLeadership(best.id).catch((error: unknown) => {
-      throw fromRaft(error);
-    });
+    await this.#running()
+      .transferLeadership(best.id)
+      .catch((error: unknown) => {
+        throw fromRaft(error);
+      });
   }
 
   /** Hands leadership over if it can, then stops. Whoever waits is told. Calling it twice does no harm. */
@@ -266,7 +294,8 @@ export class RaftManager implements Proposer, Consensus, StateMachine<ApplyResul
   }
 
   #running(): RaftNode<ApplyResult> {
-    if (this.#node === undefined || this.#stop.signal.aborted) throw new ClusterError('unavailable', 'this manager is stopping');
+    if (this.#node === undefined || this.#stop.signal.aborted)
+      throw new ClusterError('unavailable', 'this manager is stopping');
     return this.#node;
   }
 
@@ -288,7 +317,8 @@ export class RaftManager implements Proposer, Consensus, StateMachine<ApplyResul
     const member = this.#members.byNodeId(nodeId);
     if (member === undefined) return;
     const answers = (id: number) => id === this.#options.self.raftId || this.#isHeard(id);
-    if (!keepsQuorum(this.#members.conf, member.raftId, answers)) throw new ClusterError('failed_precondition', quorumLossMessage);
+    if (!keepsQuorum(this.#members.conf, member.raftId, answers))
+      throw new ClusterError('failed_precondition', quorumLossMessage);
     await this.#change({ transition: 'auto', ops: [{ op: 'remove', id: member.raftId }] });
   }
 
@@ -325,7 +355,7 @@ export class RaftManager implements Proposer, Consensus, StateMachine<ApplyResul
   }
 
   #noticeMembership(): void {
-    const isMember = isIn(this.#members.conf, this.#options.self.raftId);
+    const isMember = this.isMember();
     const removed = this.#wasMember && !isMember;
     this.#wasMember = isMember;
     if (removed) for (const handle of [...this.#removedHandlers]) handle();
@@ -372,7 +402,8 @@ export class RaftManager implements Proposer, Consensus, StateMachine<ApplyResul
   /** The leader hears everyone. Others hear only the leader, and know of the rest what the leader wrote into the store. */
   #reachability(member: Member): RaftMemberInfo['reachability'] {
     if (member.raftId === this.#options.self.raftId) return 'reachable';
-    if (this.isLeader() || member.raftId === this.#state.leader) return this.#isHeard(member.raftId) ? 'reachable' : 'unreachable';
+    if (this.isLeader() || member.raftId === this.#state.leader)
+      return this.#isHeard(member.raftId) ? 'reachable' : 'unreachable';
     const state = this.#options.store.view.get('node', member.nodeId)?.status.state;
     if (state === 'ready') return 'reachable';
     return state === 'down' ? 'unreachable' : 'unknown';
@@ -404,6 +435,7 @@ export class RaftManager implements Proposer, Consensus, StateMachine<ApplyResul
 
   #failed(fault: Error): void {
     this.#options.log.error('raft member stopped', { reason: fault });
+    this.#applied.close(new ClusterError('unavailable', 'this manager has stopped', { cause: fault }));
     this.#state = { role: 'follower', term: this.#state.term, leader: 0 };
     this.#tell();
     for (const handle of [...this.#faultHandlers]) handle(fault);

@@ -4,8 +4,8 @@ import type { Change } from '../../model/view.ts';
 import { entryBytesMax } from './codec.ts';
 import type { Transaction } from './port.ts';
 import { SizeMeter } from './size.ts';
-import { Draftbook } from './transaction.ts';
 import type { State } from './state.ts';
+import { OpenTransaction } from './transaction.ts';
 
 /** SwarmKit's numbers (manager/state/store/memory.go): small enough not to hold up heartbeats. */
 export const batchChangesMax = 200;
@@ -63,7 +63,7 @@ export class Batch<I> {
 
   #pack(): { packed: readonly I[]; changes: readonly Change[]; now: number } {
     const now = this.#port.now();
-    const tx = new Draftbook(this.#port.state, now);
+    const tx = new OpenTransaction(this.#port.state, now);
     const size = new SizeMeter();
     const packed: I[] = [];
     while (this.#next < this.#items.length && tx.size < batchChangesMax) {
@@ -83,7 +83,7 @@ export class Batch<I> {
     return { packed, changes: tx.changes(), now };
   }
 
-  #buildItem(tx: Draftbook, item: I, size: SizeMeter): boolean {
+  #buildItem(tx: OpenTransaction, item: I, size: SizeMeter): boolean {
     try {
       this.#build(tx, item);
       size.add(tx.written(), entryBytesMax);

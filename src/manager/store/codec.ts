@@ -22,7 +22,13 @@ export interface DecodedEntry {
 
 /** `object` is complete for `create` and `update` (without meta), the changed fields for `patch`. */
 export type DecodedChange =
-  | { readonly action: 'create' | 'update'; readonly table: TableName; readonly id: string; readonly expected: number; readonly object: Document }
+  | {
+      readonly action: 'create' | 'update';
+      readonly table: TableName;
+      readonly id: string;
+      readonly expected: number;
+      readonly object: Document;
+    }
   | {
       readonly action: 'patch';
       readonly table: TableName;
@@ -159,7 +165,8 @@ function encodeChange(change: Change, state: State, shared: SharedWriter): unkno
 function difference(base: Document, next: Document): { changed: Document; dropped: string[] } {
   const changed: Document = {};
   const dropped: string[] = [];
-  for (const key in next) if (key !== 'meta' && next[key] !== undefined && next[key] !== base[key]) changed[key] = next[key];
+  for (const key in next)
+    if (key !== 'meta' && next[key] !== undefined && next[key] !== base[key]) changed[key] = next[key];
   for (const key in base) if (key !== 'meta' && next[key] === undefined) dropped.push(key);
   return { changed, dropped };
 }
@@ -167,8 +174,10 @@ function difference(base: Document, next: Document): { changed: Document; droppe
 export function decodeEntry(bytes: Uint8Array, interner: Interner): DecodedEntry {
   const lines = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8').split('\n');
   const header = parseObject(lines[0] ?? '') as { v?: unknown; now?: unknown; shared?: unknown };
-  if (header.v !== formatVersion) throw malformed(`format version ${String(header.v)} (this daemon reads ${formatVersion})`);
-  if (typeof header.now !== 'number' || typeof header.shared !== 'number') throw malformed('a header without time or count');
+  if (header.v !== formatVersion)
+    throw malformed(`format version ${String(header.v)} (this daemon reads ${formatVersion})`);
+  if (typeof header.now !== 'number' || typeof header.shared !== 'number')
+    throw malformed('a header without time or count');
   if (lines.length !== header.shared + 2) throw malformed(`${lines.length} lines, ${header.shared} shared values`);
   const shared = lines.slice(1, -1).map((text) => interner.intern(text));
   const rows: unknown = JSON.parse(lines[lines.length - 1] ?? '');
@@ -186,7 +195,8 @@ function decodeChange(row: unknown, shared: readonly object[]): DecodedChange {
   if (action === 'r') return { action: 'remove', table, id, expected: third };
   const object = revive(table, fourth, shared);
   if (action === 'u') return { action: 'update', table, id, expected: third, object };
-  if (action === 'p') return { action: 'patch', table, id, expected: third, object, dropped: (fifth as string[] | undefined) ?? [] };
+  if (action === 'p')
+    return { action: 'patch', table, id, expected: third, object, dropped: (fifth as string[] | undefined) ?? [] };
   throw malformed(`an unknown action ${String(action)}`);
 }
 

@@ -124,7 +124,8 @@ class SnapshotReader {
   #object(document: Document): void {
     const table = this.#table;
     const { id, meta } = document;
-    if (table === undefined || typeof id !== 'string' || typeof meta !== 'object') throw malformed('an object out of place');
+    if (table === undefined || typeof id !== 'string' || typeof meta !== 'object')
+      throw malformed('an object out of place');
     resolveShared(table, document, this.#shared);
     this.#state.put(table, deepFreeze(document) as unknown as Row);
     this.#count += 1;

@@ -17,7 +17,11 @@ function service(id: string, name: string, uses: { secrets?: string[]; configs?:
     Secrets: (uses.secrets ?? []).map((SecretID) => ({ SecretID, SecretName: SecretID })),
     Configs: (uses.configs ?? []).map((ConfigID) => ({ ConfigID, ConfigName: ConfigID })),
   };
-  return { id, spec: { Name: name, Labels: {}, TaskTemplate: { ...template, ContainerSpec }, Mode: {} }, specVersion: 1 };
+  return {
+    id,
+    spec: { Name: name, Labels: {}, TaskTemplate: { ...template, ContainerSpec }, Mode: {} },
+    specVersion: 1,
+  };
 }
 
 function task(id: string, at: { serviceId?: string; slot?: number; nodeId?: string } = {}): Draft<'task'> {
@@ -201,7 +205,9 @@ describe('transact', () => {
     await store.transact((tx) => tx.create('config', config('c1', 'Site')));
     const taken = store.transact((tx) => tx.create('config', config('c2', 'sITE')));
     await expect(taken).rejects.toMatchObject({ kind: 'already_exists' });
-    await expect(store.transact((tx) => tx.update('config', config('c3', 'x')))).rejects.toMatchObject({ kind: 'not_found' });
+    await expect(store.transact((tx) => tx.update('config', config('c3', 'x')))).rejects.toMatchObject({
+      kind: 'not_found',
+    });
   });
 
   test('lets names change hands within one transaction', async () => {
@@ -253,6 +259,26 @@ describe('apply', () => {
     expect(store.view.count('config')).toBe(1);
   });
 
+  test('a name passes on whether it is taken over before or after it is given up', () => {
+    for (const backwards of [false, true]) {
+      const store = local();
+      const make = (id: string, name: string): Change => ({
+        table: 'config',
+        action: 'create',
+        id,
+        expected: 0,
+        object: config(id, name),
+      });
+      store.apply(1, { now: 1, changes: [make('c1', 'a'), make('c2', 'b')] });
+      const changes: Change[] = [
+        { table: 'config', action: 'update', id: 'c2', expected: 1, object: config('c2', 'a') },
+        { table: 'config', action: 'update', id: 'c1', expected: 1, object: config('c1', 'b') },
+      ];
+      expect(store.apply(2, { now: 1, changes: backwards ? changes.reverse() : changes })).toBe(true);
+      expect([store.view.configByName('a')?.id, store.view.configByName('b')?.id]).toEqual(['c2', 'c1']);
+    }
+  });
+
   test('tells subscribers before and after, and stops telling when asked', async () => {
     const store = local();
     const seen: CommitEvent[] = [];
@@ -270,7 +296,9 @@ describe('apply', () => {
   test('throws on bytes it cannot read, and changes nothing', () => {
     const store = local();
     const good = store.encode([{ table: 'task', action: 'create', id: 't1', expected: 0, object: task('t1') }], 1);
-    expect(() => store.apply(1, Buffer.from(Buffer.from(good).toString().replace('"v":1', '"v":9')))).toThrow(/version 9/);
+    expect(() => store.apply(1, Buffer.from(Buffer.from(good).toString().replace('"v":1', '"v":9')))).toThrow(
+      /version 9/,
+    );
     fc.assert(
       fc.property(fc.nat({ max: good.length - 1 }), (length) => {
         expect(() => store.apply(1, good.subarray(0, length))).toThrow();
@@ -364,6 +392,17 @@ describe('batch', () => {
     await expect(store.batch(['t1'], (tx, id) => tx.create('task', task(id)))).rejects.toBe(away);
   });
 
+  test('an item that throws leaves the writes of earlier items to the same object alone', async () => {
+    const store = local();
+    await store.transact((tx) => tx.create('task', task('t1')));
+    await store.batch([1, 2, 3], (tx, at) => {
+      const before = tx.get('task', 't1');
+      if (before !== undefined) tx.update('task', { ...before, restarts: [...before.restarts, at] });
+      if (at === 2) throw new ClusterError('invalid', 'no 2');
+    });
+    expect(store.view.get('task', 't1')?.restarts).toEqual([1, 3]);
+  });
+
   test('takes back the writes of an item that throws', async () => {
     const store = local();
     const outcome = await store.batch(['a', 'b', 'c'], (tx, id) => {
@@ -415,6 +454,9 @@ describe('snapshot', () => {
     for (let length = 0; length < bytes.length; length += 7) {
       await expect(copy.restore(inPieces(bytes.subarray(0, length), 64))).rejects.toThrow();
     }
+    const lines = bytes.toString().split('\n');
+    const holed = lines.filter((line) => !line.startsWith('O') || !line.includes('t1')).join('\n');
+    await expect(copy.restore(inPieces(Buffer.from(holed), 64))).rejects.toThrow(/missing objects/);
     expect([...copy.view.list('task')].map((one) => one.id)).toEqual(['old']);
   });
 });
@@ -489,7 +531,10 @@ describe('properties', () => {
             late = local();
             await late.restore(inPieces(await bytesOf(follower.snapshot()), piece));
           }
-          const bytes = leader.encode(operations.map((one) => changeOf(leader.view, one)), at);
+          const bytes = leader.encode(
+            operations.map((one) => changeOf(leader.view, one)),
+            at,
+          );
           const applied = [leader, follower, late].map((store) => store.apply(at + 1, bytes));
           expect(new Set(applied).size).toBe(1);
           verdicts.add(applied[0] ?? false);
@@ -537,7 +582,9 @@ describe('properties', () => {
             }
           }
           naive(tx);
-          expect(tableNames.map((table) => tx.count(table))).toEqual(tableNames.map((table) => [...tx.list(table)].length));
+          expect(tableNames.map((table) => tx.count(table))).toEqual(
+            tableNames.map((table) => [...tx.list(table)].length),
+          );
         });
         naive(store.view);
       }),

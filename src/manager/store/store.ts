@@ -17,7 +17,7 @@ import { decodeEntry, encodeEntry, Interner } from './codec.ts';
 import type { CommitEvent, Proposer, Store, Transaction } from './port.ts';
 import { capture, deserialise, serialise } from './snapshot.ts';
 import { State } from './state.ts';
-import { Draftbook } from './transaction.ts';
+import { OpenTransaction } from './transaction.ts';
 
 /** How often a transaction is built before it gives up: each further try means that another write got there first. */
 const attemptsMax = 10;
@@ -53,7 +53,7 @@ export class MemoryStore implements Store {
   async transact<R>(build: (tx: Transaction) => R): Promise<R> {
     for (let attempt = 0; attempt < attemptsMax; attempt++) {
       const now = this.#now();
-      const tx = new Draftbook(this.#state, now);
+      const tx = new OpenTransaction(this.#state, now);
       const result = build(tx);
       const changes = tx.changes();
       if (changes.length === 0) return result;
@@ -135,7 +135,11 @@ function difference(from: State, to: State): readonly ChangeEvent[] {
   return tableNames.flatMap((table) => tableDifference(table, from, to) as ChangeEvent[]);
 }
 
-function tableDifference<T extends TableName>(table: T, from: State, to: State): { table: T; before?: Tables[T]; after?: Tables[T] }[] {
+function tableDifference<T extends TableName>(
+  table: T,
+  from: State,
+  to: State,
+): { table: T; before?: Tables[T]; after?: Tables[T] }[] {
   const events: { table: T; before?: Tables[T]; after?: Tables[T] }[] = [];
   for (const after of to.list(table)) {
     const before = from.get(table, after.id);

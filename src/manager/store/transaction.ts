@@ -3,7 +3,18 @@
  * indexes as the state, so every read merges two index lookups. Each object has one net change, with the version first read.
  */
 import { ClusterError } from '../../lib/errors.ts';
-import type { Cluster, Config, Network, Node, Secret, Service, StoreObject, TableName, Tables, Task } from '../../model/objects.ts';
+import type {
+  Cluster,
+  Config,
+  Network,
+  Node,
+  Secret,
+  Service,
+  StoreObject,
+  TableName,
+  Tables,
+  Task,
+} from '../../model/objects.ts';
 import { tableNames } from '../../model/objects.ts';
 import type { Change } from '../../model/view.ts';
 import type { Document } from './codec.ts';
@@ -19,7 +30,7 @@ interface Undo {
   readonly row: Row | undefined;
 }
 
-export class Draftbook implements Transaction {
+export class OpenTransaction implements Transaction {
   readonly now: number;
   readonly #base: State;
   readonly #over = new State();
@@ -43,7 +54,8 @@ export class Draftbook implements Transaction {
   }
 
   create<T extends TableName>(table: T, draft: Draft<T>): void {
-    if (this.get(table, draft.id) !== undefined) throw new ClusterError('already_exists', `${table} ${draft.id} already exists`);
+    if (this.get(table, draft.id) !== undefined)
+      throw new ClusterError('already_exists', `${table} ${draft.id} already exists`);
     this.#write(table, draft, { version: 0, createdAt: this.now, updatedAt: this.now });
   }
 

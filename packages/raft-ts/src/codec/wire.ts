@@ -200,7 +200,7 @@ export class Reader {
     if (field.type === WireType.Varint) this.varint();
     else if (field.type === WireType.Fixed64) this.#advance(8);
     else if (field.type === WireType.Fixed32) this.#advance(4);
-    else if (field.type === WireType.Bytes) this.#at += this.#length();
+    else if (field.type === WireType.Bytes) this.#advance(this.#length());
     else throw new CodecError(`Cannot skip field: wire type ${String(field.type)}`);
   }
 

@@ -21,7 +21,10 @@ export function invariants(s: CoreState): readonly string[] {
   expect(s.reads.size <= s.config.limits.maxPendingReads, 'too many pending reads');
   const conf = checkConf(s.tracker.conf);
   if (conf !== undefined) broken.push(conf);
-  expect(members(s.tracker.conf).every((id) => s.tracker.get(id)), 'a member has no progress');
+  expect(
+    members(s.tracker.conf).every((id) => s.tracker.get(id)),
+    'a member has no progress',
+  );
   if (s.role === 'leader') for (const peer of s.tracker.progress) broken.push(...progressFaults(s, peer));
   return broken;
 }

@@ -5,23 +5,29 @@ import { tallyReads } from './reads.ts';
 import { maybeCommit, sendTimeoutNow } from './replication.ts';
 import { becomeFollower } from './roles.ts';
 import type { CoreState } from './state.ts';
-import type { ConfChange, ConfState, DropReason, EntryId, NodeId } from './types.ts';
+import type { ConfChange, ConfState, DropReason, EntryId, Index, NodeId } from './types.ts';
 
 export function applyConfChange(s: CoreState, change: ConfChange | 'skip', at: EntryId): ConfState {
-  // A snapshot taken meanwhile may have brought a later configuration.
-  if (at.index <= s.confIndex) return s.tracker.conf;
-  s.confIndex = at.index;
-  if (change === 'skip') return s.tracker.conf;
-  const result = changeConf(s.tracker.conf, change);
+  if (at.index <= s.appliedConfIndex) return s.appliedConf;
+  s.appliedConfIndex = at.index;
+  if (change === 'skip') return s.appliedConf;
+  const result = changeConf(s.appliedConf, change);
   if (!result.ok) {
     // Every node finds the same fault at this index and passes over it in the same way.
     s.trace('conf-refused', { index: at.index, why: result.why });
-    return s.tracker.conf;
+    return s.appliedConf;
   }
-  s.tracker.setConf(result.conf, { epoch: at.index, lastIndex: s.log.lastIndex });
-  s.trace('conf', { index: at.index, conf: s.tracker.conf });
+  s.appliedConf = result.conf;
+  // A snapshot that waits for the disk has put a later configuration in force.
+  if (at.index > s.confIndex) switchTo(s, result.conf, at.index);
+  return result.conf;
+}
+
+function switchTo(s: CoreState, conf: ConfState, index: Index): void {
+  s.confIndex = index;
+  s.tracker.setConf(conf, { epoch: index, lastIndex: s.log.lastIndex });
+  s.trace('conf', { index, conf });
   if (s.role === 'leader') afterSwitch(s);
-  return s.tracker.conf;
 }
 
 function afterSwitch(s: CoreState): void {

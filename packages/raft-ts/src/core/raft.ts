@@ -16,7 +16,7 @@ import { requestRead } from './reads.ts';
 import { flush, onSnapshotReport, onUnreachable } from './replication.ts';
 import { CoreState } from './state.ts';
 import { step } from './step.ts';
-import { applied, appended, hasAppend, hasApply, takeAppend, takeApply } from './tasks.ts';
+import { appended, applied, hasAppend, hasApply, takeAppend, takeApply } from './tasks.ts';
 import { tick } from './tick.ts';
 import type {
   AppendTask,

@@ -2,10 +2,12 @@
  * Everything one node knows, and the small acts on it that every part of the algorithm shares. Functions in the files
  * beside this one change it; only `raft.ts` shows it to the host.
  */
+import { normalConf } from './confchange.ts';
 import { RaftLog } from './log.ts';
 import { QueryList, ReadQueue } from './readindex.ts';
 import { Tracker } from './tracker.ts';
 import type {
+  ConfState,
   CoreConfig,
   HardState,
   Index,
@@ -46,6 +48,9 @@ export class CoreState {
 
   /** Index of the entry whose configuration is in force. */
   confIndex: Index;
+  /** The configuration as of what the host has applied: a snapshot on its way to the disk may be ahead of it. */
+  appliedConf: ConfState;
+  appliedConfIndex: Index;
   /** No configuration change may be proposed before this index is applied. */
   pendingConfIndex: Index = 0;
   uncommittedBytes = 0;
@@ -80,6 +85,8 @@ export class CoreState {
     this.vote = from.hardState.vote;
     this.savedHardState = from.hardState;
     this.confIndex = from.applied;
+    this.appliedConf = normalConf(from.conf);
+    this.appliedConfIndex = from.applied;
     this.tracker = new Tracker(from.conf, config.limits, { epoch: from.applied, lastIndex: this.log.lastIndex });
     this.queries = new QueryList(config.random.uint32());
     this.redrawTimeout();

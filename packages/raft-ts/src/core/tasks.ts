@@ -65,7 +65,11 @@ export function takeAppend(s: CoreState): AppendTask | undefined {
 export function appended(s: CoreState, task: AppendTask): void {
   const attest = s.appendsOut.shift();
   must(attest?.seq === task.seq, `append task ${String(task.seq)} reported out of order`);
-  if (attest.snapshot) s.log.snapshotDurable(attest.snapshot);
+  if (attest.snapshot) {
+    s.log.snapshotDurable(attest.snapshot);
+    s.appliedConf = attest.snapshot.conf;
+    s.appliedConfIndex = attest.snapshot.index;
+  }
   if (attest.term !== s.term) return;
   s.log.unstable.stableTo(attest.last);
   if (attest.vote === s.id) onOwnVoteDurable(s);

@@ -227,7 +227,12 @@ export interface ApplyTask {
 
 /** What the host has to do, in any order except: AppendTasks FIFO, ApplyTasks FIFO, `send` may go at once. */
 export interface Ready {
-  readonly state?: { readonly role: Role; readonly term: Term; readonly leader: NodeId | 0; readonly transferee: NodeId | 0 };
+  readonly state?: {
+    readonly role: Role;
+    readonly term: Term;
+    readonly leader: NodeId | 0;
+    readonly transferee: NodeId | 0;
+  };
   readonly send: readonly Message[];
   readonly append?: AppendTask;
   readonly apply?: ApplyTask;

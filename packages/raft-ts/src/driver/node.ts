@@ -51,6 +51,11 @@ interface Proposal<R> {
   readonly waiter: Waiter<Outcome<R>>;
 }
 
+interface Write {
+  readonly task: AppendTask;
+  done: boolean;
+}
+
 interface CatchUp {
   readonly id: NodeId;
   readonly maxLag: number;
@@ -89,6 +94,7 @@ export class RaftNode<R> {
   #transfer: Waiter<NodeId> | undefined;
   #catchUps: CatchUp[] = [];
 
+  #writes: Write[] = [];
   #applyQueue: ApplyTask[] = [];
   #restores = 0;
   #restored: Promise<void> = Promise.resolve();
@@ -250,15 +256,24 @@ export class RaftNode<R> {
   }
 
   async #close(transfer: boolean): Promise<void> {
-    const othersVote = this.#conf.voters.some((id) => id !== this.#settings.id);
-    if (transfer && !this.#stopped && othersVote && this.#core.status().role === 'leader') {
-      await this.transferLeadership().catch(() => {});
-    }
+    if (transfer) await this.#handOver();
     this.#stop(new NodeClosed());
     await this.#snapshotter.close();
     await this.#restored;
     await this.#settings.transport.close();
     await this.#settings.log.close();
+  }
+
+  /** A leader that has only just won knows of nobody who could take over; it hears from them within a few ticks. */
+  async #handOver(): Promise<void> {
+    const { id, runtime, tickMs, electionTicks } = this.#settings;
+    for (let attempt = 0; attempt < electionTicks; attempt++) {
+      const othersVote = this.#conf.voters.some((voter) => voter !== id);
+      if (this.#stopped || !othersVote || this.#core.status().role !== 'leader') return;
+      const error = await this.transferLeadership().catch((reason: unknown) => reason);
+      if (!(error instanceof ProposalDropped)) return;
+      await new Promise<void>((resolve) => runtime.setTimer(tickMs, resolve));
+    }
   }
 
   #waiter<T>(
@@ -469,7 +484,7 @@ export class RaftNode<R> {
 
   // The disk.
 
-  /** Batches become durable in the order given, which is the order in which the store resolves them. */
+  /** Batches become durable in the order given, but one that needs no sync may be answered before its elders. */
   #write(task: AppendTask): void {
     const { hardState, snapshot, entries, mustSync } = task;
     if (snapshot !== undefined) this.#newestSnapshot = Math.max(this.#newestSnapshot, snapshot.index);
@@ -479,14 +494,25 @@ export class RaftNode<R> {
       ...(hardState === undefined ? {} : { hardState }),
       ...(snapshot === undefined ? {} : { snapshot }),
     };
+    const write: Write = { task, done: false };
+    this.#writes.push(write);
     this.#settings.log.append(batch).then(
-      () => this.#run(() => this.#written(task)),
+      () => {
+        write.done = true;
+        this.#run(this.#reportWrites);
+      },
       (error: unknown) => this.#fail(error),
     );
   }
 
+  readonly #reportWrites = (): void => {
+    while (!this.#stopped && this.#writes[0]?.done === true) {
+      const write = this.#writes.shift();
+      if (write !== undefined) this.#written(write.task);
+    }
+  };
+
   #written(task: AppendTask): void {
-    if (this.#stopped) return;
     if (task.snapshot !== undefined) this.#log.install(task.snapshot);
     this.#log.append(task.entries);
     this.#core.appended(task);

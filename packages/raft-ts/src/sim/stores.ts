@@ -22,12 +22,14 @@ export interface MemoryLogOptions {
 
 /**
  * The object is the disk: it outlives the node. `crash()` loses everything not yet synced and cuts off the current
- * user, whose pending calls never settle; `open()` then gives what survived.
+ * user, whose pending calls never settle; `open()` then gives what survived. Give each incarnation of a node its own
+ * `session()`, so that what is left of a crashed one cannot touch the disk of its successor.
  */
 export class MemoryLogStore implements LogStore {
   readonly #options: MemoryLogOptions;
   #disk: DurableLog = { hardState: { term: 0, vote: 0, commit: 0 }, snapshot: undefined, entries: [] };
   #queue: Queued[] = [];
+  #inFlight: readonly Queued[] = [];
   #writing = false;
   #opened = false;
   #incarnation = 0;
@@ -43,6 +45,18 @@ export class MemoryLogStore implements LogStore {
     const { hardState, snapshot, entries } = this.#disk;
     const after = entries.filter((entry) => entry.index > (snapshot?.index ?? 0));
     return snapshot === undefined ? { hardState, entries: after } : { hardState, snapshot, entries: after };
+  }
+
+  /** The store as seen by one incarnation: dead after the next crash or close. */
+  session(): LogStore {
+    const incarnation = this.#incarnation;
+    const alive = () => incarnation === this.#incarnation;
+    return {
+      open: () => (alive() ? this.open() : never()),
+      append: (batch) => (alive() ? this.append(batch) : never()),
+      compact: (upTo) => (alive() ? this.compact(upTo) : never()),
+      close: () => (alive() ? this.close() : Promise.resolve()),
+    };
   }
 
   open(): Promise<OpenedLog> {
@@ -69,11 +83,13 @@ export class MemoryLogStore implements LogStore {
     const incarnation = this.#incarnation;
     this.#queue = [];
     this.#writing = group.length > 0;
+    this.#inFlight = group;
     if (!this.#writing) return;
     this.#cancelTimer = this.#options.runtime.setTimer(this.#options.syncDelayMs?.() ?? 0, () => {
       if (incarnation !== this.#incarnation) return;
       for (const { batch } of group) this.#disk = applyBatch(this.#disk, batch);
       for (const { resolve } of group) resolve();
+      this.#inFlight = [];
       this.#writing = false;
       if (this.#queue.length > 0) this.#writeGroup();
     });
@@ -88,7 +104,7 @@ export class MemoryLogStore implements LogStore {
   }
 
   close(): Promise<void> {
-    for (const { batch, resolve } of this.#queue) {
+    for (const { batch, resolve } of [...this.#inFlight, ...this.#queue]) {
       this.#disk = applyBatch(this.#disk, batch);
       resolve();
     }
@@ -99,6 +115,7 @@ export class MemoryLogStore implements LogStore {
   crash(): void {
     this.#incarnation += 1;
     this.#cancelTimer();
+    this.#inFlight = [];
     this.#queue = [];
     this.#writing = false;
     this.#opened = false;
@@ -110,7 +127,8 @@ export class MemoryLogStore implements LogStore {
     this.#failure = error;
     this.#incarnation += 1;
     this.#cancelTimer();
-    for (const { reject } of this.#queue) reject(error);
+    for (const { reject } of [...this.#inFlight, ...this.#queue]) reject(error);
+    this.#inFlight = [];
     this.#queue = [];
     this.#writing = false;
   }
@@ -140,6 +158,10 @@ function entriesBehind(entries: readonly Entry[], snapshot: SnapshotMeta): reado
   return same ? entries.filter((entry) => entry.index > snapshot.index) : [];
 }
 
+function never<T>(): Promise<T> {
+  return new Promise(() => {});
+}
+
 interface Stored {
   readonly meta: SnapshotMeta;
   readonly chunks: readonly Uint8Array[];
@@ -150,6 +172,18 @@ export class MemorySnapshotStore implements SnapshotStore {
   readonly #stored = new Map<string, Stored>();
   #count = 0;
   #incarnation = 0;
+
+  /** The store as seen by one incarnation: after the next crash it changes nothing any more. */
+  session(): SnapshotStore {
+    const incarnation = this.#incarnation;
+    const alive = () => incarnation === this.#incarnation;
+    return {
+      create: (meta, chunks) => (alive() ? this.create(meta, chunks) : never()),
+      open: (id) => (alive() ? this.open(id) : never()),
+      receive: (meta) => (alive() ? this.receive(meta) : never()),
+      prune: (keep, pinned) => (alive() ? this.prune(keep, pinned) : never()),
+    };
+  }
 
   get ids(): readonly string[] {
     return [...this.#stored.keys()];

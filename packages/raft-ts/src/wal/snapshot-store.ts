@@ -103,14 +103,28 @@ export class FileSnapshotStore implements SnapshotStore {
   async open(id: string): Promise<{ meta: SnapshotMeta; chunks: AsyncIterable<Uint8Array> }> {
     if (!fileName.test(id)) throw new RangeError(`Cannot open snapshot: invalid id ${JSON.stringify(id)}`);
     await this.#prepare();
+    const meta = await this.#read(id, (reader) => reader.begin());
+    return { meta: { ...meta, id }, chunks: this.#chunks(id) };
+  }
+
+  async #read<T>(id: string, use: (reader: RecordReader) => Promise<T>): Promise<T> {
+    const file = await this.#fs.open(`${this.#directory}/${id}`, 'read');
+    try {
+      return await use(new RecordReader(file, { id, sealer: this.#sealer }));
+    } finally {
+      await file.close();
+    }
+  }
+
+  /** Opens the file only when the first chunk is asked for: nobody has to read on just to have it closed. */
+  async *#chunks(id: string): AsyncIterable<Uint8Array> {
     const file = await this.#fs.open(`${this.#directory}/${id}`, 'read');
     try {
       const reader = new RecordReader(file, { id, sealer: this.#sealer });
-      const meta = await reader.begin();
-      return { meta: { ...meta, id }, chunks: reader.chunks() };
-    } catch (error) {
+      await reader.begin();
+      yield* reader.chunks();
+    } finally {
       await file.close();
-      throw error;
     }
   }
 
@@ -209,20 +223,16 @@ class RecordReader {
 
   async *chunks(): AsyncIterable<Uint8Array> {
     let bytes = 0;
-    try {
-      for (;;) {
-        const { kind, body } = await this.#next();
-        if (kind === Kind.End) {
-          const total = new DataView(body.buffer, body.byteOffset, body.byteLength);
-          if (body.length !== 8 || total.getFloat64(0, true) !== bytes) throw this.#damaged();
-          return;
-        }
-        if (kind !== Kind.Data) throw this.#damaged();
-        bytes += body.length;
-        yield body;
+    for (;;) {
+      const { kind, body } = await this.#next();
+      if (kind === Kind.End) {
+        const total = new DataView(body.buffer, body.byteOffset, body.byteLength);
+        if (body.length !== 8 || total.getFloat64(0, true) !== bytes) throw this.#damaged();
+        return;
       }
-    } finally {
-      await this.#file.close();
+      if (kind !== Kind.Data) throw this.#damaged();
+      bytes += body.length;
+      yield body;
     }
   }
 

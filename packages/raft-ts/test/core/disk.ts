@@ -1,5 +1,14 @@
 /** A disk in memory: what has been written survives a crash, save for an unsynced commit index. */
-import type { AppendTask, ConfState, Entry, HardState, Index, SnapshotMeta, StableLog, Term } from '../../src/core/index.ts';
+import type {
+  AppendTask,
+  ConfState,
+  Entry,
+  HardState,
+  Index,
+  SnapshotMeta,
+  StableLog,
+  Term,
+} from '../../src/core/index.ts';
 
 export class Disk implements StableLog {
   hardState: HardState = { term: 0, vote: 0, commit: 0 };

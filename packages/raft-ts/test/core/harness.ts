@@ -186,7 +186,7 @@ export class Cluster {
     this.ledger.message(message, host.disk);
     this.sent.push(message);
     if (!this.drop(message)) this.wire.push(message);
-    else if (message.type === 'snapshot') host.core?.snapshotReport(message.to, false);
+    else this.lose(message);
   }
 
   #check(host: Host): void {
@@ -204,7 +204,8 @@ export class Cluster {
 
   #finishRead(host: Host, read: { token: number; index: Index }): void {
     const start = this.#readStart.get(`${String(host.id)}:${String(read.token)}`);
-    if (start === undefined || read.index < start) throw new Error(`stale read: ${String(read.index)} < ${String(start)}`);
+    if (start === undefined || read.index < start)
+      throw new Error(`stale read: ${String(read.index)} < ${String(start)}`);
     host.reads.push(read);
   }
 
@@ -265,12 +266,17 @@ export class Cluster {
   deliver(message: Message): void {
     const host = this.hosts.get(message.to);
     if (!host?.core) {
-      if (message.type === 'snapshot') this.#report(message.from, message.to, false);
+      this.lose(message);
       return;
     }
     host.core.step(message);
     this.pump(host);
     if (message.type === 'snapshot') this.#report(message.from, message.to, true);
+  }
+
+  /** A sender always learns that its snapshot did not arrive. */
+  lose(message: Message): void {
+    if (message.type === 'snapshot') this.hosts.get(message.from)?.core?.snapshotReport(message.to, false);
   }
 
   #report(leader: NodeId, to: NodeId, ok: boolean): void {
@@ -297,7 +303,7 @@ export class Cluster {
       }
       const messages = this.wire;
       this.wire = [];
-      for (const message of messages) if (!this.drop(message)) this.deliver(message);
+      for (const message of messages) this.drop(message) ? this.lose(message) : this.deliver(message);
       if (!busy && messages.length === 0) return;
     }
     throw new Error('the cluster does not settle');

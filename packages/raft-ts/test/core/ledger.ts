@@ -19,7 +19,8 @@ export class Ledger {
   leader(id: NodeId, term: Term, log: Disk): void {
     const known = this.#leaders.get(term);
     if (known === id) return;
-    if (known !== undefined) throw new Error(`election safety: ${String(known)} and ${String(id)} lead term ${String(term)}`);
+    if (known !== undefined)
+      throw new Error(`election safety: ${String(known)} and ${String(id)} lead term ${String(term)}`);
     this.#leaders.set(term, id);
     for (let index = log.firstIndex(); index <= this.commit; index += 1) {
       const entry = log.entries[index - log.firstIndex()];
@@ -68,7 +69,8 @@ export class Ledger {
     if (!promise) return;
     if (disk.hardState.term < m.term) throw new Error(`${m.type} of term ${String(m.term)} left before it was durable`);
     if (m.type === 'append-ack') {
-      if (m.match !== undefined && disk.lastIndex() < m.match) throw new Error('append acknowledged before it was durable');
+      if (m.match !== undefined && disk.lastIndex() < m.match)
+        throw new Error('append acknowledged before it was durable');
       return;
     }
     if (m.type === 'vote-ack' && !m.granted) return;
@@ -76,6 +78,7 @@ export class Ledger {
     const vote = m.type === 'vote' ? m.from : m.to;
     if ((this.#votes.get(key) ?? vote) !== vote) throw new Error(`${key} voted twice`);
     this.#votes.set(key, vote);
-    if (disk.hardState.term === m.term && disk.hardState.vote !== vote) throw new Error('vote left before it was durable');
+    if (disk.hardState.term === m.term && disk.hardState.vote !== vote)
+      throw new Error('vote left before it was durable');
   }
 }

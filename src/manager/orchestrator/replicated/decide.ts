@@ -27,7 +27,10 @@ export interface ServiceDecision {
 
 export function decideService(service: Service, tasks: Iterable<Task>, context: ServiceContext): ServiceDecision {
   const slots = bySlot(tasks);
-  const { kept, surplus } = rank([...slots].map(([slot, own]) => summary(slot, own, context)), replicasOf(service.spec));
+  const { kept, surplus } = rank(
+    [...slots].map(([slot, own]) => summary(slot, own, context)),
+    replicasOf(service.spec),
+  );
   const intents = new Map<number, Intent>(surplus.map(({ slot }) => [slot, 'remove']));
   for (const { slot } of kept) intents.set(slot, 'keep');
   const taken = new Set(slots.keys());
@@ -77,7 +80,10 @@ function summary(slot: number, tasks: readonly Task[], context: ServiceContext):
  * Swarm's order of scaling down: running slots first, then by number; each slot gets the count of slots before it on its node;
  * the lowest counts stay, so the fullest node loses first, and slots that are nowhere go before all others.
  */
-function rank(slots: readonly SlotSummary[], replicas: number): { kept: readonly SlotSummary[]; surplus: readonly SlotSummary[] } {
+function rank(
+  slots: readonly SlotSummary[],
+  replicas: number,
+): { kept: readonly SlotSummary[]; surplus: readonly SlotSummary[] } {
   if (slots.length <= replicas) return { kept: slots, surplus: [] };
   const ordered = [...slots].sort((one, other) => Number(other.running) - Number(one.running) || one.slot - other.slot);
   const perNode = new Map<string, number>();
@@ -88,7 +94,9 @@ function rank(slots: readonly SlotSummary[], replicas: number): { kept: readonly
     return { slot, index };
   });
   // Infinity − Infinity is not a number: compare, don't subtract.
-  const sorted = ranked.sort((one, other) => (one.index === other.index ? 0 : one.index < other.index ? -1 : 1)).map(({ slot }) => slot);
+  const sorted = ranked
+    .sort((one, other) => (one.index === other.index ? 0 : one.index < other.index ? -1 : 1))
+    .map(({ slot }) => slot);
   return { kept: sorted.slice(0, replicas), surplus: sorted.slice(replicas) };
 }
 
@@ -109,8 +117,7 @@ function decideUpdate(service: Service, kept: readonly SlotSummary[], context: S
   const failed = made.find((task) => failedEarly(task, context));
   if (failed !== undefined) return { status: paused(status, failed) };
   const begin = updating === undefined ? { status } : {};
-  const inFlight = made.some((task) => isWanted(task) && task.status.state < TaskState.running);
-  if (inFlight) return begin;
+  if (made.some(isUnderWay) || kept.some((slot) => wasBegun(slot, service))) return begin;
   if (dirty.length === 0) return complete(status, made, context);
   return { ...begin, next: nextSlot(dirty) };
 }
@@ -120,6 +127,16 @@ function isOfUpdate(task: Task, service: Service, status: UpdateStatus): boolean
   return task.specVersion === service.specVersion && task.meta.createdAt >= (status.startedAt ?? 0);
 }
 
+function isUnderWay(task: Task): boolean {
+  return isWanted(task) && task.status.state < TaskState.running;
+}
+
+/** Changed over to the new spec before the status was reset by another change of the service, and not running yet. */
+function wasBegun({ face, tasks }: SlotSummary, service: Service): boolean {
+  if (face === undefined || face.specVersion !== service.specVersion || !isUnderWay(face)) return false;
+  return tasks.some((task) => task.specVersion !== service.specVersion);
+}
+
 function failedEarly(task: Task, context: ServiceContext): boolean {
   const { state, timestamp } = task.status;
   if (state !== TaskState.complete && state !== TaskState.failed && state !== TaskState.rejected) return false;
@@ -127,7 +144,11 @@ function failedEarly(task: Task, context: ServiceContext): boolean {
 }
 
 function paused(status: UpdateStatus, task: Task): UpdateStatus {
-  return { ...status, state: 'paused', message: `update paused due to failure or early termination of task ${task.id}` };
+  return {
+    ...status,
+    state: 'paused',
+    message: `update paused due to failure or early termination of task ${task.id}`,
+  };
 }
 
 /** Once the last new task has run for the monitor period. */
@@ -140,6 +161,8 @@ function complete(status: UpdateStatus, made: readonly Task[], context: ServiceC
 
 /** What does not run anyway goes first. */
 function nextSlot(dirty: readonly SlotSummary[]): number {
-  const first = [...dirty].sort((one, other) => Number(one.running) - Number(other.running) || one.slot - other.slot)[0];
+  const first = [...dirty].sort(
+    (one, other) => Number(one.running) - Number(other.running) || one.slot - other.slot,
+  )[0];
   return first?.slot ?? 0;
 }

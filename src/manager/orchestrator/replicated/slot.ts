@@ -47,7 +47,9 @@ export interface SlotDecision {
 
 /** `tasks`: all of the slot, oldest first. */
 export function decideSlot(tasks: readonly Task[], context: SlotContext, intent: Intent): SlotDecision {
-  const orphans = tasks.filter((task) => isOrphan(task, context)).map((task): Action => ({ kind: 'orphan', taskId: task.id }));
+  const orphans = tasks
+    .filter((task) => isOrphan(task, context))
+    .map((task): Action => ({ kind: 'orphan', taskId: task.id }));
   const rest = decide(tasks, context, intent);
   return { ...rest, actions: [...orphans, ...rest.actions] };
 }
@@ -81,14 +83,20 @@ function classOf(task: Task, context: SlotContext): TaskClass {
 /** A task of the current spec before others, a running one before others, then the newest. */
 function pickWinner(live: readonly Task[], context: SlotContext): Task | undefined {
   const rank = (task: Task) =>
-    (isDirty(task, context.service, context.nodeOf(task.nodeId)) ? 0 : 2) + (task.status.state === TaskState.running ? 1 : 0);
+    (isDirty(task, context.service, context.nodeOf(task.nodeId)) ? 0 : 2) +
+    (task.status.state === TaskState.running ? 1 : 0);
   let winner: Task | undefined;
   for (const task of live) if (winner === undefined || rank(task) >= rank(winner)) winner = task;
   return winner;
 }
 
 /** There is a task to keep: the others go, but for those that stand by; and it may be due. */
-function decideAround(winner: Task, wanted: readonly Task[], tasks: readonly Task[], context: SlotContext): SlotDecision {
+function decideAround(
+  winner: Task,
+  wanted: readonly Task[],
+  tasks: readonly Task[],
+  context: SlotContext,
+): SlotDecision {
   const actions = standDown(
     wanted.filter((task) => task !== winner),
     context,

@@ -62,10 +62,12 @@ export class GrpcTransport implements Transport {
   #messages: (messages: readonly Message[]) => void = () => {};
   #unreachable: (id: NodeId) => void = () => {};
   #snapshot: SnapshotHandler | undefined;
+  #credentials: ChannelCredentials;
   #closed = false;
 
   constructor(options: GrpcTransportOptions) {
     this.#options = options;
+    this.#credentials = options.credentials;
   }
 
   send(to: NodeId, batch: readonly Message[]): void {
@@ -126,6 +128,14 @@ export class GrpcTransport implements Transport {
     }
   }
 
+  /** Connects anew to every peer, as a node with a renewed certificate has to. */
+  setCredentials(credentials: ChannelCredentials): void {
+    this.#credentials = credentials;
+    const addresses = new Map([...this.#peers].map(([id, { address }]) => [id, address]));
+    this.setPeers(new Map());
+    this.setPeers(addresses);
+  }
+
   onMessages(handle: (messages: readonly Message[]) => void): void {
     this.#messages = handle;
   }
@@ -154,7 +164,7 @@ export class GrpcTransport implements Transport {
   }
 
   #connect(id: NodeId, address: string): Peer {
-    const { runtime, credentials, channelOptions, bulkBytesMax = 32 << 20, urgentBytesMax = 1 << 20 } = this.#options;
+    const { runtime, channelOptions, bulkBytesMax = 32 << 20, urgentBytesMax = 1 << 20 } = this.#options;
     const { reconnectMinMs = 100, reconnectMaxMs = 1000 } = this.#options;
     const options = {
       'grpc.initial_reconnect_backoff_ms': reconnectMinMs,
@@ -178,8 +188,8 @@ export class GrpcTransport implements Transport {
         reconnectMinMs,
         reconnectMaxMs,
       });
-    const urgent = new Client(address, credentials, options);
-    const bulk = new Client(address, credentials, options);
+    const urgent = new Client(address, this.#credentials, options);
+    const bulk = new Client(address, this.#credentials, options);
     return {
       address,
       clients: [urgent, bulk],
@@ -321,8 +331,9 @@ function write(call: ClientWritableStream<Buffer>, chunk: Chunk): Promise<void> 
   return new Promise((resolve) => call.once('drain', resolve));
 }
 
+/** Leaving early must not destroy the call: the answer still has to go out. */
 async function* incoming(call: ServerReadableStream<Buffer, Buffer>): AsyncGenerator<Chunk, void> {
-  for await (const frame of call) yield decodeChunk(frame as Buffer);
+  for await (const frame of call.iterator({ destroyOnReturn: false })) yield decodeChunk(frame as Buffer);
 }
 
 /** A stream that ends without its last chunk was cut off: a cancelled call ends like a finished one. */

@@ -1,0 +1,106 @@
+import type { Cancel, Clock } from '../../lib/clock.ts';
+import { ClusterError } from '../../lib/errors.ts';
+import { unreachable } from '../../lib/assert.ts';
+import type { Duplex } from '../../lib/stream.ts';
+import { type AgentMessage, type ManagerMessage, reportsPerMessageMax, type TaskReport } from '../../model/assignment.ts';
+import type { NodeDescription } from '../../model/objects.ts';
+import type { Identity } from '../../rpc/port.ts';
+
+export type LogMessage = Extract<AgentMessage, { kind: 'log' | 'logEnd' }>;
+
+/** What the dispatcher does about what a session hears. A thrown ClusterError ends the session with it. */
+export interface SessionEvents {
+  hello(session: Session, description: NodeDescription, addr: string): void;
+  describe(session: Session, description: NodeDescription): void;
+  beat(session: Session): void;
+  leaving(session: Session): void;
+  status(session: Session, reports: readonly TaskReport[]): void;
+  log(session: Session, message: LogMessage): void;
+  closed(session: Session, error: Error | undefined): void;
+}
+
+export interface SessionOptions {
+  readonly stream: Duplex<ManagerMessage, AgentMessage>;
+  readonly identity: Identity;
+  readonly peerAddress: string;
+  readonly clock: Clock;
+  readonly helloLimitMs: number;
+  readonly events: SessionEvents;
+}
+
+/** One agent's stream: checks the order of messages, passes them on, and closes exactly once. */
+export class Session {
+  readonly nodeId: string;
+  readonly peerAddress: string;
+  readonly #stream: Duplex<ManagerMessage, AgentMessage>;
+  readonly #events: SessionEvents;
+  readonly #cancelHello: Cancel;
+  #state: 'opened' | 'registered' | 'closed' = 'opened';
+
+  constructor({ stream, identity, peerAddress, clock, helloLimitMs, events }: SessionOptions) {
+    this.nodeId = identity.nodeId;
+    this.peerAddress = peerAddress;
+    this.#stream = stream;
+    this.#events = events;
+    this.#cancelHello = clock.timer(helloLimitMs, () => this.close(new ClusterError('deadline', 'no hello from the agent')));
+    stream.onClose((error) => this.#closed(error));
+    stream.onMessage((message) => this.#receive(message));
+  }
+
+  get open(): boolean {
+    return this.#state !== 'closed';
+  }
+
+  send(message: ManagerMessage): boolean {
+    return this.#state !== 'closed' && this.#stream.send(message);
+  }
+
+  close(error?: Error): void {
+    if (this.#state === 'closed') return;
+    this.#closed(error);
+    this.#stream.close(error);
+  }
+
+  #receive(message: AgentMessage): void {
+    if (this.#state === 'closed') return;
+    try {
+      this.#handle(message);
+    } catch (error) {
+      if (!(error instanceof ClusterError)) throw error;
+      this.close(error);
+    }
+  }
+
+  #handle(message: AgentMessage): void {
+    if ((message.kind === 'hello') !== (this.#state === 'opened')) {
+      throw new ClusterError('invalid', `unexpected ${message.kind} in a session`);
+    }
+    switch (message.kind) {
+      case 'hello':
+        this.#cancelHello();
+        this.#state = 'registered';
+        return this.#events.hello(this, message.description, message.addr);
+      case 'describe':
+        return this.#events.describe(this, message.description);
+      case 'beat':
+        return this.#events.beat(this);
+      case 'leaving':
+        return this.#events.leaving(this);
+      case 'status':
+        if (message.reports.length > reportsPerMessageMax) throw new ClusterError('invalid', 'too many task statuses in one message');
+        return this.#events.status(this, message.reports);
+      case 'log':
+      case 'logEnd':
+        return this.#events.log(this, message);
+      default:
+        return unreachable(message);
+    }
+  }
+
+  #closed(error: Error | undefined): void {
+    if (this.#state === 'closed') return;
+    this.#state = 'closed';
+    this.#cancelHello();
+    this.#events.closed(this, error);
+  }
+}

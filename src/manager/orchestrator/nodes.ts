@@ -1,0 +1,129 @@
+/**
+ * Looks after tasks whose node changed under them. A node that is gone, or down for a day, will not report on its tasks: they
+ * become orphaned. A node that no longer meets a service's constraints (a label, its role) has that service's tasks rejected.
+ */
+import type { Cancel } from '../../lib/clock.ts';
+import { messageOf } from '../../lib/errors.ts';
+import { Loop } from '../../lib/loop.ts';
+import type { Node, Task } from '../../model/objects.ts';
+import { isTerminal, TaskState } from '../../model/task-state.ts';
+import type { ClusterView } from '../../model/view.ts';
+import { constraintsMatch } from '../../scheduler/index.ts';
+import type { LeaderLoop, Transaction } from '../store/port.ts';
+import { Alarms } from './alarms.ts';
+import type { OrchestratorOptions } from './port.ts';
+import { retryMs } from './port.ts';
+import { orphan } from './replicated/apply.ts';
+import { isWanted } from './task.ts';
+
+/** SwarmKit's time after which the tasks of a node that stays down no longer hold anything. */
+export const orphanAfterMs = 24 * 3600 * 1000;
+
+export type Verdict = 'fine' | 'node removed' | 'node down too long' | 'constraints';
+
+export function judge(task: Task, view: ClusterView, now: number): Verdict {
+  if (task.nodeId === '' || isTerminal(task.status.state)) return 'fine';
+  const node = view.get('node', task.nodeId);
+  if (node === undefined) return 'node removed';
+  if (node.status.state === 'down') return now >= node.status.since + orphanAfterMs ? 'node down too long' : 'fine';
+  if (node.spec.Availability !== 'active' || !isWanted(task)) return 'fine';
+  const service = view.get('service', task.serviceId);
+  // The constraints of the service count, not the task's copy; a task of an older spec is the rollout's business.
+  if (service === undefined || service.specVersion !== task.specVersion) return 'fine';
+  return constraintsMatch(service.spec.TaskTemplate.Placement?.Constraints, node) ? 'fine' : 'constraints';
+}
+
+export class NodesLoop implements LeaderLoop {
+  readonly name = 'nodes';
+  readonly #options: OrchestratorOptions;
+  readonly #loop: Loop;
+  readonly #alarms: Alarms;
+  readonly #nodes = new Set<string>();
+  #stopped = false;
+  #unsubscribe = () => {};
+  #cancelRetry: Cancel = () => {};
+
+  constructor(options: OrchestratorOptions) {
+    this.#options = options;
+    this.#loop = new Loop(
+      options.clock,
+      () => this.#run(),
+      (error) => this.#retryLater(error),
+    );
+    this.#alarms = new Alarms(options.clock, (nodeId) => this.#mark(nodeId));
+  }
+
+  start(): void {
+    this.#unsubscribe = this.#options.store.subscribe(({ events }) => {
+      for (const event of events) {
+        const node = event.table === 'node' ? (event.after ?? event.before) : undefined;
+        if (node !== undefined) this.#mark(node.id);
+        const task = event.table === 'task' ? event.after : undefined;
+        if (task !== undefined && task.nodeId !== '' && this.#options.store.view.get('node', task.nodeId) === undefined)
+          this.#mark(task.nodeId);
+      }
+    });
+    this.#markAll();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#unsubscribe();
+    this.#cancelRetry();
+    this.#alarms.clear();
+    await this.#loop.stop();
+    this.#alarms.clear();
+  }
+
+  #mark(nodeId: string): void {
+    this.#nodes.add(nodeId);
+    this.#loop.trigger();
+  }
+
+  #markAll(): void {
+    const { view } = this.#options.store;
+    for (const node of view.list('node')) this.#mark(node.id);
+    for (const task of view.list('task'))
+      if (task.nodeId !== '' && view.get('node', task.nodeId) === undefined) this.#mark(task.nodeId);
+  }
+
+  async #run(): Promise<void> {
+    if (this.#stopped) return;
+    const { store, clock } = this.#options;
+    const now = clock.now();
+    const nodeIds = [...this.#nodes];
+    this.#nodes.clear();
+    for (const id of nodeIds) this.#alarms.set(id, orphanAt(store.view.get('node', id), now));
+    const tasks = nodeIds
+      .flatMap((id) => [...store.view.tasksOfNode(id)])
+      .filter((task) => judge(task, store.view, now) !== 'fine');
+    if (tasks.length > 0) await store.batch(tasks, enforce);
+  }
+
+  #retryLater(error: unknown): void {
+    if (this.#stopped) return;
+    this.#options.log.warn('looking after the tasks of nodes', { error: messageOf(error) });
+    this.#cancelRetry();
+    this.#cancelRetry = this.#options.clock.timer(retryMs, () => this.#markAll());
+  }
+}
+
+function orphanAt(node: Node | undefined, now: number): number | undefined {
+  const at = node?.status.state === 'down' ? node.status.since + orphanAfterMs : undefined;
+  return at !== undefined && at > now ? at : undefined;
+}
+
+function enforce(tx: Transaction, { id }: Task): void {
+  const task = tx.get('task', id);
+  if (task === undefined) return;
+  const verdict = judge(task, tx, tx.now);
+  if (verdict === 'node removed') return orphan(tx, id, 'Task belonged to a node that has been deleted.');
+  if (verdict === 'node down too long') return orphan(tx, id, 'Task belonged to a node that has been down for a day.');
+  if (verdict === 'fine') return;
+  const { meta: _, ...draft } = task;
+  const message = 'assigned node no longer meets constraints';
+  tx.update('task', {
+    ...draft,
+    status: { ...task.status, state: TaskState.rejected, timestamp: tx.now, message, err: message },
+  });
+}

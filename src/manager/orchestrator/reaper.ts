@@ -1,0 +1,117 @@
+/**
+ * Deletes tasks that nobody needs: those marked for removal once they are stopped, and the oldest of a slot's history.
+ * The newest task of a slot always stays: it remembers what the restart policy decided.
+ */
+import type { Cancel } from '../../lib/clock.ts';
+import { messageOf } from '../../lib/errors.ts';
+import { Loop } from '../../lib/loop.ts';
+import { effectiveRestartPolicy } from '../../model/defaults.ts';
+import type { Service, Task } from '../../model/objects.ts';
+import { TaskState } from '../../model/task-state.ts';
+import type { ClusterView } from '../../model/view.ts';
+import type { LeaderLoop } from '../store/port.ts';
+import type { OrchestratorOptions } from './port.ts';
+import { retryMs } from './port.ts';
+import { isStopped } from './task.ts';
+
+const historyDefault = 5;
+
+/** Which tasks of a slot to delete; `tasks` are all of it, oldest first. A negative limit keeps all history. */
+export function decideReap(tasks: readonly Task[], service: Service | undefined, limit: number): readonly Task[] {
+  const unwanted = tasks.filter(
+    (task) => isStopped(task) && (service === undefined || task.desired === TaskState.remove),
+  );
+  if (service === undefined) return unwanted;
+  const history = tasks.filter((task) => task.desired !== TaskState.remove);
+  const { maxAttempts } = effectiveRestartPolicy(service.spec.TaskTemplate.RestartPolicy);
+  const max = maxAttempts > 0 ? maxAttempts + 1 : limit;
+  if (max < 0) return unwanted;
+  const excess = Math.max(0, history.length - max);
+  const old = history.slice(0, -1).filter((task) => task.desired > TaskState.running && isStopped(task));
+  return [...unwanted, ...old.slice(0, excess)];
+}
+
+export class ReaperLoop implements LeaderLoop {
+  readonly name = 'reaper';
+  readonly #options: OrchestratorOptions;
+  readonly #loop: Loop;
+  /** Keys are `service/slot`. */
+  readonly #slots = new Set<string>();
+  #stopped = false;
+  #unsubscribe = () => {};
+  #cancelRetry: Cancel = () => {};
+
+  constructor(options: OrchestratorOptions) {
+    this.#options = options;
+    this.#loop = new Loop(
+      options.clock,
+      () => this.#run(),
+      (error) => this.#retryLater(error),
+    );
+  }
+
+  start(): void {
+    this.#unsubscribe = this.#options.store.subscribe(({ events }) => {
+      for (const event of events) {
+        if (event.table === 'task' && event.after !== undefined) this.#mark(event.after);
+        else if (event.table === 'service' && event.after === undefined && event.before !== undefined)
+          this.#markService(event.before.id);
+        else if (event.table === 'cluster' && limitOf(event.before) !== limitOf(event.after)) this.#markAll();
+      }
+      if (this.#slots.size > 0) this.#loop.trigger();
+    });
+    this.#markAll();
+    this.#loop.trigger();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#unsubscribe();
+    this.#cancelRetry();
+    await this.#loop.stop();
+  }
+
+  #mark(task: Task): void {
+    this.#slots.add(`${task.serviceId}/${task.slot}`);
+  }
+
+  #markService(id: string): void {
+    for (const task of this.#options.store.view.tasksOfService(id)) this.#mark(task);
+  }
+
+  #markAll(): void {
+    for (const task of this.#options.store.view.list('task')) this.#mark(task);
+  }
+
+  async #run(): Promise<void> {
+    const { store } = this.#options;
+    const keys = [...this.#slots];
+    this.#slots.clear();
+    const dirty = keys.filter((key) => reapable(store.view, key).length > 0);
+    if (dirty.length === 0 || this.#stopped) return;
+    await store.batch(dirty, (tx, key) => {
+      for (const task of reapable(tx, key)) tx.remove('task', task.id);
+    });
+  }
+
+  #retryLater(error: unknown): void {
+    if (this.#stopped) return;
+    this.#options.log.warn('deleting old tasks', { error: messageOf(error) });
+    this.#cancelRetry();
+    this.#cancelRetry = this.#options.clock.timer(retryMs, () => {
+      this.#markAll();
+      this.#loop.trigger();
+    });
+  }
+}
+
+function reapable(view: ClusterView, key: string): readonly Task[] {
+  const at = key.lastIndexOf('/');
+  const serviceId = key.slice(0, at);
+  const tasks = view.tasksOfSlot(serviceId, Number(key.slice(at + 1)));
+  return decideReap(tasks, view.get('service', serviceId), limitOf(view.cluster()) ?? historyDefault);
+}
+
+function limitOf(cluster: ReturnType<ClusterView['cluster']>): number | undefined {
+  return cluster?.spec.Orchestration.TaskHistoryRetentionLimit;
+}

@@ -1,0 +1,237 @@
+/** For tests: a store without consensus, a clock that is moved by hand, the leader loops, and agents that obey at once. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Clock } from '../../../lib/clock.ts';
+import { silentLog } from '../../../lib/log.ts';
+import { seededRandom } from '../../../lib/random.ts';
+import { defaultClusterSpec } from '../../../model/defaults.ts';
+import type { Node, Service, Task } from '../../../model/objects.ts';
+import type { EndpointSpec, NodeSpec, TaskSpec } from '../../../model/spec.ts';
+import { isTerminal, TaskState } from '../../../model/task-state.ts';
+import { createPlacement } from '../../placement/index.ts';
+import type { LeaderLoop } from '../../store/port.ts';
+import type { MemoryStore } from '../../store/store.ts';
+import { createStore } from '../../store/store.ts';
+import { createOrchestrators } from '../index.ts';
+
+interface Timer {
+  readonly at: number;
+  readonly run: () => void;
+}
+
+export class HandClock implements Clock {
+  time = 1_000_000;
+  readonly #timers = new Set<Timer>();
+  #deferred: (() => void)[] = [];
+
+  now(): number {
+    return this.time;
+  }
+
+  monotonic(): number {
+    return this.time;
+  }
+
+  timer(delayMs: number, run: () => void): () => void {
+    const timer = { at: this.time + delayMs, run };
+    this.#timers.add(timer);
+    return () => void this.#timers.delete(timer);
+  }
+
+  defer(run: () => void): void {
+    this.#deferred.push(run);
+  }
+
+  runDeferred(): boolean {
+    const due = this.#deferred;
+    this.#deferred = [];
+    for (const run of due) run();
+    return due.length > 0;
+  }
+
+  /** Runs the next timer due until `limit`; false = there was none. */
+  runTimer(limit: number): boolean {
+    let next: Timer | undefined;
+    for (const timer of this.#timers) if (next === undefined || timer.at < next.at) next = timer;
+    if (next === undefined || next.at > limit) return false;
+    this.#timers.delete(next);
+    this.time = Math.max(this.time, next.at);
+    next.run();
+    return true;
+  }
+
+  get timers(): number {
+    return this.#timers.size;
+  }
+}
+
+/** What an agent makes of a task; undefined = nothing now. */
+export type Agent = (task: Task) => number | undefined;
+
+export const obedient: Agent = (task) => {
+  if (task.desired >= TaskState.shutdown) return TaskState.shutdown;
+  if (task.desired === TaskState.ready) return TaskState.ready;
+  return TaskState.running;
+};
+
+export class World {
+  readonly clock = new HandClock();
+  readonly store: MemoryStore = createStore({ proposer: null, now: () => this.clock.time });
+  agent: Agent = obedient;
+  commits = 0;
+  /** Called after each commit. */
+  check: () => void = () => {};
+  #loops: readonly LeaderLoop[] = [];
+
+  constructor() {
+    this.store.subscribe(() => {
+      this.commits += 1;
+      this.check();
+    });
+  }
+
+  async start(): Promise<void> {
+    const { store, clock } = this;
+    const random = seededRandom(this.commits + 1);
+    this.#loops = [
+      createPlacement({ store, clock, log: silentLog }),
+      ...createOrchestrators({ store, clock, random, log: silentLog }),
+    ];
+    for (const loop of this.#loops) loop.start();
+    await this.settle();
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#loops.map((loop) => loop.stop()));
+  }
+
+  /** Until nothing moves at this time. */
+  async settle(): Promise<void> {
+    for (let turn = 0; turn < 2000; turn++) {
+      await nextTurn();
+      if (this.clock.runDeferred()) continue;
+      if (!(await this.#obey())) return;
+    }
+    throw new Error('the world does not come to rest');
+  }
+
+  async advance(ms: number): Promise<void> {
+    const end = this.clock.time + ms;
+    await this.settle();
+    while (this.clock.runTimer(end)) await this.settle();
+    this.clock.time = end;
+    await this.settle();
+  }
+
+  async #obey(): Promise<boolean> {
+    const moved: { id: string; state: Task['status']['state'] }[] = [];
+    for (const task of this.tasks()) {
+      const node = this.store.view.get('node', task.nodeId);
+      if (node?.status.state !== 'ready' || isTerminal(task.status.state)) continue;
+      const state = this.agent(task);
+      if (state !== undefined && state > task.status.state)
+        moved.push({ id: task.id, state: state as Task['status']['state'] });
+    }
+    for (const { id, state } of moved) await this.report(id, state);
+    return moved.length > 0;
+  }
+
+  async report(id: string, state: Task['status']['state']): Promise<void> {
+    await this.store.transact((tx) => {
+      const task = tx.get('task', id);
+      if (task === undefined) return;
+      const { meta: _, ...draft } = task;
+      tx.update('task', {
+        ...draft,
+        status: { ...task.status, state, timestamp: tx.now, message: 'reported', err: '' },
+      });
+    });
+  }
+
+  tasks(serviceId?: string): readonly Task[] {
+    return [...(serviceId === undefined ? this.store.view.list('task') : this.store.view.tasksOfService(serviceId))];
+  }
+
+  /** Wanted tasks that run. */
+  running(serviceId: string): readonly Task[] {
+    return this.tasks(serviceId).filter(
+      (task) => task.status.state === TaskState.running && task.desired === TaskState.running,
+    );
+  }
+
+  async cluster(historyLimit: number): Promise<void> {
+    const spec = { ...defaultClusterSpec, Orchestration: { TaskHistoryRetentionLimit: historyLimit } };
+    const rootCa = { certPem: '', keyPem: '', joinTokens: { worker: '', manager: '' } };
+    await this.store.transact((tx) =>
+      tx.create('cluster', { id: 'cluster', spec, rootCa, removedNodes: {}, nextRaftId: 1 }),
+    );
+  }
+
+  async node(id: string, change: Partial<NodeSpec> & { readonly state?: Node['status']['state'] } = {}): Promise<void> {
+    const { state = 'ready', ...spec } = change;
+    await this.store.transact((tx) => {
+      const old = tx.get('node', id);
+      const draft = nodeDraft(id);
+      const since = old?.status.state === state ? old.status.since : tx.now;
+      const node = {
+        ...draft,
+        spec: { ...(old?.spec ?? draft.spec), ...spec },
+        status: { ...draft.status, state, since },
+      };
+      if (old === undefined) tx.create('node', node);
+      else tx.update('node', node);
+    });
+    await this.settle();
+  }
+
+  async removeNode(id: string): Promise<void> {
+    await this.store.transact((tx) => tx.remove('node', id));
+    await this.settle();
+  }
+
+  /** Creates or updates, as the control API does. */
+  async service(id: string, replicas: number, template: TaskSpec = nginx(), endpoint?: EndpointSpec): Promise<void> {
+    await this.store.transact((tx) => {
+      const old = tx.get('service', id);
+      const spec = {
+        Name: id,
+        Labels: {},
+        TaskTemplate: template,
+        Mode: { Replicated: { Replicas: replicas } },
+        ...(endpoint === undefined ? {} : { EndpointSpec: endpoint }),
+      };
+      const changed = old !== undefined && JSON.stringify(old.spec.TaskTemplate) !== JSON.stringify(template);
+      const specVersion = (old?.specVersion ?? 1) + (changed ? 1 : 0);
+      if (old === undefined) tx.create('service', { id, spec, specVersion });
+      else tx.update('service', { id, spec, specVersion, previousSpec: old.spec });
+    });
+    await this.settle();
+  }
+
+  get(id: string): Service | undefined {
+    return this.store.view.get('service', id);
+  }
+
+  async removeService(id: string): Promise<void> {
+    await this.store.transact((tx) => tx.remove('service', id));
+    await this.settle();
+  }
+}
+
+export function nginx(change: Partial<TaskSpec> = {}, image = 'nginx:1'): TaskSpec {
+  return { ContainerSpec: { Image: image }, ...change };
+}
+
+export function nodeDraft(id: string): Omit<Node, 'meta'> {
+  return {
+    id,
+    spec: { Labels: {}, Role: 'worker', Availability: 'active' },
+    role: 'worker',
+    description: {
+      hostname: id,
+      platform: { architecture: 'x86_64', os: 'linux' },
+      resources: { NanoCPUs: 4_000_000_000, MemoryBytes: 8_000_000_000 },
+      engine: { version: '1', labels: {}, plugins: [] },
+    },
+    status: { state: 'ready', message: '', addr: '10.0.0.1', since: 0 },
+  };
+}

@@ -1,0 +1,85 @@
+import type { Clock } from '../lib/clock.ts';
+import { Loop } from '../lib/loop.ts';
+import { reportsPerMessageMax, type TaskReport } from '../model/assignment.ts';
+import type { TaskStatus } from '../model/objects.ts';
+
+interface Entry {
+  status: TaskStatus;
+  sent: boolean;
+  /** Newer than what was sent. */
+  changed: boolean;
+}
+
+/**
+ * The newest status of each task, until the managers have stored it. One report per task is on the way at a time; what happens
+ * meanwhile is told together when it is acknowledged. A new session is told everything again.
+ */
+export class Reporter {
+  readonly #entries = new Map<string, Entry>();
+  readonly #loop: Loop;
+  #send: ((reports: readonly TaskReport[]) => void) | undefined;
+
+  constructor(clock: Clock, onError: (error: unknown) => void) {
+    this.#loop = new Loop(clock, () => this.#flush(), onError);
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  put(taskId: string, status: TaskStatus): void {
+    const entry = this.#entries.get(taskId);
+    if (entry === undefined) {
+      this.#entries.set(taskId, { status, sent: false, changed: false });
+    } else {
+      entry.status = status;
+      entry.changed = entry.sent;
+    }
+    this.#loop.trigger();
+  }
+
+  forget(taskId: string): void {
+    this.#entries.delete(taskId);
+  }
+
+  acknowledged(reports: readonly { readonly taskId: string; readonly state: number }[]): void {
+    for (const { taskId, state } of reports) {
+      const entry = this.#entries.get(taskId);
+      if (entry === undefined || !entry.sent) continue;
+      if (!entry.changed && entry.status.state <= state) {
+        this.#entries.delete(taskId);
+      } else {
+        entry.sent = false;
+        entry.changed = false;
+      }
+    }
+    this.#loop.trigger();
+  }
+
+  /** A session is there (or, without `send`, gone): nothing said before counts. */
+  session(send: ((reports: readonly TaskReport[]) => void) | undefined): void {
+    this.#send = send;
+    for (const entry of this.#entries.values()) {
+      entry.sent = false;
+      entry.changed = false;
+    }
+    if (send !== undefined) this.#loop.trigger();
+  }
+
+  stop(): Promise<void> {
+    this.#send = undefined;
+    return this.#loop.stop();
+  }
+
+  #flush(): void {
+    const send = this.#send;
+    if (send === undefined) return;
+    const reports: TaskReport[] = [];
+    for (const [taskId, entry] of this.#entries) {
+      if (entry.sent) continue;
+      entry.sent = true;
+      reports.push({ taskId, status: entry.status });
+    }
+    for (let at = 0; at < reports.length; at += reportsPerMessageMax) send(reports.slice(at, at + reportsPerMessageMax));
+  }
+}
