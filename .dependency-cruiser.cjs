@@ -21,7 +21,7 @@ module.exports = {
     only('api', ['scheduler', 'model', 'lib', 'rpc'], 'sees the cluster through its backends, never the store'),
     only('worker', ['pki', 'rpc', 'model', 'lib'], 'shares only words with the manager'),
     only('manager/store', ['model', 'lib'], 'Raft is behind the Proposer port'),
-    only('manager/orchestrator', ['manager/store', 'model', 'lib'], 'loops meet in the store'),
+    only('manager/orchestrator', ['manager/store', 'scheduler', 'model', 'lib'], 'loops meet in the store'),
     only('manager/placement', ['manager/store', 'scheduler', 'model', 'lib'], 'loops meet in the store'),
     only('manager/dispatcher', ['manager/store', 'rpc', 'model', 'lib'], 'loops meet in the store'),
     only('manager/controlapi', ['manager/store', 'scheduler', 'model', 'lib'], 'the only door for writes'),

@@ -365,6 +365,7 @@ export class ClusterNode implements NodeBackend {
         member.identity = { ...member.identity, certPem: issued.certPem, keyPem };
         member.dialer.renew(member.identity);
         member.manager?.renew(member.identity);
+        member.worker.reconnect();
         await this.#identities.save(member.identity);
         return;
       } catch (error) {

@@ -2,16 +2,18 @@
  * The daemon: real ports, one node, the HTTP API on a unix socket. Stops cleanly on SIGTERM and SIGINT; stops at once, with the
  * reason, when an invariant is broken, since going on with wrong state is worse than not going on.
  */
-import { existsSync } from 'node:fs';
-import { chmod, mkdir } from 'node:fs/promises';
-import { connect } from 'node:net';
+import { mkdir } from 'node:fs/promises';
 import { arch, cpus, release, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createApi, listen } from '../api/index.ts';
+import { InvariantError } from '../lib/assert.ts';
+import { deadline } from '../lib/clock.ts';
+import { deferred } from '../lib/deferred.ts';
 import { ClusterError, messageOf } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import { realClock, realRandom, terminalLog } from '../lib/real.ts';
-import { createContainerdExecutor } from '../worker/containerd/index.ts';
+import { type ContainerdRuntime, createContainerdExecutor } from '../worker/containerd/index.ts';
+import type { NetworkDriver } from '../worker/network/port.ts';
 import { createRoutedNetwork } from '../worker/network/routed.ts';
 import { createFileTaskDb } from '../worker/task-db-file.ts';
 import { ClusterNode } from './cluster-node.ts';
@@ -23,22 +25,57 @@ const stopLimitMs = 10_000;
 /** Resolves when the daemon has stopped. Errors: `permission_denied` (not root), `failed_precondition` (containerd, address, socket). */
 export async function runDaemon(options: DaemonOptions): Promise<void> {
   const log = terminalLog(new Set(options.trace));
-  if (process.getuid?.() !== 0) throw new ClusterError('permission_denied', 'the daemon has to run as root: it makes containers and networks (try sudo)');
-  await refuseSecondDaemon(options.socket);
+  if (process.getuid?.() !== 0) {
+    throw new ClusterError('permission_denied', 'the daemon has to run as root: it makes containers and networks (try sudo)');
+  }
+  const ended = deferred<Error | undefined>();
+  watchProcess(ended.resolve, log);
   await mkdir(options.dataDir, { recursive: true, mode: 0o711 });
   await mkdir(dirname(options.socket), { recursive: true });
 
-  const fatal = Promise.withResolvers<Error>();
-  const executor = createContainerdExecutor({
+  const network = createRoutedNetwork({
+    stateDir: join(options.dataDir, 'network'),
+    subnet: options.bridgeSubnet,
+    prefix: options.containerdNamespace,
+    log: log.part('network'),
+  });
+  const runtime = openRuntime(options, network, log);
+  const facts = await runtime.probe();
+  await network.start();
+  const node = new ClusterNode({
+    dataDir: options.dataDir,
+    listenAddr: options.listenAddr,
+    advertiseAddr: options.advertiseAddr,
+    clock: realClock,
+    random: realRandom,
+    log,
+    worker: { executor: runtime, openTaskDb: () => createFileTaskDb({ path: join(options.dataDir, 'tasks') }) },
+    machine: machineFacts(options, facts),
+    resolveImage: (reference, auth) => runtime.resolveImage(reference, auth),
+    onFatal: ended.resolve,
+  });
+  const api = createApi({ node, clock: realClock, log: log.part('api'), version });
+  await node.start();
+  await listen(api, options.socket);
+  log.info('ready', { socket: options.socket, state: node.info().state });
+
+  const failure = await ended.promise;
+  log.info('stopping');
+  await deadline(realClock, stopLimitMs, stop(), () => new Error('some part does not stop')).catch((error) => log.error(messageOf(error)));
+  if (failure !== undefined) throw failure;
+
+  async function stop(): Promise<void> {
+    await node.stop();
+    await api.close();
+  }
+}
+
+function openRuntime(options: DaemonOptions, network: NetworkDriver, log: Log): ContainerdRuntime {
+  return createContainerdExecutor({
     address: options.containerd,
     namespace: options.containerdNamespace,
     stateDir: join(options.dataDir, 'worker'),
-    network: createRoutedNetwork({
-      stateDir: join(options.dataDir, 'network'),
-      subnet: options.bridgeSubnet,
-      prefix: options.containerdNamespace,
-      log: log.part('network'),
-    }),
+    network,
     clock: realClock,
     random: realRandom,
     log: log.part('containerd'),
@@ -47,5 +84,36 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
     insecureRegistries: options.insecureRegistries,
     engineLabels: options.labels,
     version,
+    ...(options.snapshotter === undefined ? {} : { snapshotter: options.snapshotter }),
+    ...(options.cgroupParent === undefined ? {} : { cgroupParent: options.cgroupParent }),
   });
+}
+
+function machineFacts(options: DaemonOptions, runtime: { readonly version: string; readonly snapshotter: string }) {
+  return {
+    hostname: options.hostname,
+    version,
+    os: 'linux',
+    architecture: { x64: 'x86_64', arm64: 'aarch64' }[arch() as string] ?? arch(),
+    kernel: release(),
+    cpus: cpus().length,
+    memoryBytes: totalmem(),
+    dataDir: options.dataDir,
+    runtime: { name: 'containerd', ...runtime },
+    registryMirrors: options.registryMirrors,
+    insecureRegistries: options.insecureRegistries,
+  };
+}
+
+/** Signals end the daemon cleanly; an error nobody handled ends it too, as a bug. */
+function watchProcess(end: (failure: Error | undefined) => void, log: Log): void {
+  process.on('SIGTERM', () => end(undefined));
+  process.on('SIGINT', () => end(undefined));
+  for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
+    process.on(event, (reason: unknown) => {
+      const error = reason instanceof Error ? reason : new Error(String(reason));
+      log.error('this is a bug: the daemon stops rather than go on with wrong state', { reason: error.stack ?? error.message });
+      end(error instanceof InvariantError ? error : new ClusterError('internal', error.message, { cause: error }));
+    });
+  }
 }

@@ -4,6 +4,7 @@ import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
 import type { ManagerPeer } from '../model/assignment.ts';
 import type { NodeRole } from '../model/spec.ts';
+import { isTerminal, TaskState } from '../model/task-state.ts';
 import type { Dialer } from '../rpc/port.ts';
 import { type Agent, createAgent } from '../worker/agent.ts';
 import type { Executor } from '../worker/executor/port.ts';
@@ -49,5 +50,16 @@ export class LocalWorker {
   /** Stops and removes every container of the cluster. */
   leave(): Promise<void> {
     return this.#agent.leave();
+  }
+
+  /** A new certificate counts from the next session on. */
+  reconnect(): void {
+    this.#agent.reconnect();
+  }
+
+  containers(): { readonly running: number; readonly stopped: number } {
+    const states = this.#agent.tasks().map(({ status }) => status.state);
+    const running = states.filter((state) => state === TaskState.running).length;
+    return { running, stopped: states.filter(isTerminal).length };
   }
 }

@@ -65,6 +65,10 @@ export class TaskManager {
     return this.#status;
   }
 
+  get lost(): boolean {
+    return this.#lost;
+  }
+
   get unassigned(): boolean {
     return this.#unassigned;
   }
@@ -164,11 +168,12 @@ export class TaskManager {
     }
     if (this.#status.state === TaskState.running) {
       await controller.start(signal);
+      this.#lost = false;
       await this.#observeContainer(TaskState.running, { message: 'started' });
-    } else if (this.#status.state < TaskState.ready) {
-      this.#observe(TaskState.ready, 'prepared');
+      return;
     }
     this.#lost = false;
+    if (this.#status.state < TaskState.ready) this.#observe(TaskState.ready, 'prepared');
   }
 
   async #start(signal: AbortSignal): Promise<void> {

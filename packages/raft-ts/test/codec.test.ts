@@ -28,7 +28,13 @@ const meta = fc.record({ term: number, index: number, conf, id: fc.string({ unit
 const head = { from: number, to: number, term: number };
 
 const append: fc.Arbitrary<Message> = fc
-  .record({ ...head, prev: fc.record({ term: number, index: fc.nat(1e12) }), entries: fc.array(entry, { maxLength: 5 }), commit: number, epoch: number })
+  .record({
+    ...head,
+    prev: fc.record({ term: number, index: fc.nat(1e12) }),
+    entries: fc.array(entry, { maxLength: 5 }),
+    commit: number,
+    epoch: number,
+  })
   .map((m) => ({
     ...m,
     type: 'append',
@@ -97,7 +103,9 @@ describe('the codec', () => {
   test('skips fields and kinds of messages it does not know', () => {
     const known = encodeMessage({ type: 'heartbeat', from: 1, to: 2, term: 3, commit: 4, read: 0 });
     // Field 900 of each wire type, then the known fields.
-    const unknown = [0xa0, 0x38, 0x05, 0xa2, 0x38, 0x01, 0xff, 0xa1, 0x38, 1, 2, 3, 4, 5, 6, 7, 8, 0xa5, 0x38, 1, 2, 3, 4];
+    const unknown = [
+      0xa0, 0x38, 0x05, 0xa2, 0x38, 0x01, 0xff, 0xa1, 0x38, 1, 2, 3, 4, 5, 6, 7, 8, 0xa5, 0x38, 1, 2, 3, 4,
+    ];
     const decoded = decodeMessage(new Uint8Array([...unknown, ...known]));
     expect(decoded).toEqual({ type: 'heartbeat', from: 1, to: 2, term: 3, commit: 4, read: 0 });
     expect(decodeMessage(new Uint8Array(unknown))).toBeUndefined();

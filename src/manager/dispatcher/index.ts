@@ -95,7 +95,7 @@ interface Registered {
   readonly session: Session;
   readonly assignments: Assignments;
   readonly dirty: Set<string>;
-  role: Node['spec']['Role'];
+  role: Node['role'];
   heartbeatMs: number;
 }
 
@@ -209,12 +209,12 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
     this.#nodes.get(nodeId)?.session.close(new ClusterError('cancelled', 'replaced by a newer session of the same node'));
     const heartbeatMs = this.#periodMs();
     const assignments = new Assignments(nodeId);
-    this.#nodes.set(nodeId, { session, assignments, dirty: new Set(), role: node.spec.Role, heartbeatMs });
+    this.#nodes.set(nodeId, { session, assignments, dirty: new Set(), role: node.role, heartbeatMs });
     this.#liveness.watch(nodeId, heartbeatMs * this.#limits.missedBeats);
     this.#writer.write(nodeId, { state: 'ready', message: '', addr: addressOf(addr, session.peerAddress), description });
     session.send({ kind: 'welcome', session: newId(random), heartbeatMs });
     session.send({ kind: 'managers', peers: this.#options.managers() });
-    session.send({ kind: 'role', role: node.spec.Role });
+    session.send({ kind: 'role', role: node.role });
     for (const set of assignments.full(store.view)) session.send({ kind: 'assignments', set });
     this.#tell({ kind: 'opened', nodeId });
     log.debug('node registered', { node: nodeId, addr: session.peerAddress });
@@ -365,8 +365,8 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
   }
 
   #pushRole(registered: Registered, node: Node | undefined): void {
-    if (node === undefined || node.spec.Role === registered.role) return;
-    registered.role = node.spec.Role;
+    if (node === undefined || node.role === registered.role) return;
+    registered.role = node.role;
     registered.session.send({ kind: 'role', role: registered.role });
   }
 

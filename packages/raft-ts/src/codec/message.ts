@@ -177,7 +177,8 @@ function readAppendAck(head: Head, r: Reader): AppendAck {
     else r.skip(field);
   }
   const ack: AppendAck = { type: 'append-ack', ...head, epoch };
-  if (match !== undefined && reject !== undefined) throw new CodecError('Cannot read append-ack: both match and reject');
+  if (match !== undefined && reject !== undefined)
+    throw new CodecError('Cannot read append-ack: both match and reject');
   if (match !== undefined) return { ...ack, match };
   return reject === undefined ? ack : { ...ack, reject };
 }

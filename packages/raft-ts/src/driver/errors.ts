@@ -31,7 +31,10 @@ export class OutcomeUnknown extends Error {
   readonly at: EntryId | undefined;
 
   constructor(at: EntryId | undefined, options?: ErrorOptions) {
-    super(`Outcome is unknown${at === undefined ? '' : `: entry ${String(at.index)} of term ${String(at.term)}`}`, options);
+    super(
+      `Outcome is unknown${at === undefined ? '' : `: entry ${String(at.index)} of term ${String(at.term)}`}`,
+      options,
+    );
     this.at = at;
   }
 }

@@ -1,5 +1,5 @@
 /**
- * RaftNode drives the core: it is the only caller of RaftCore, and everything it does happens in `#turn`, at most once
+ * RaftNode drives the core: but for ticks, everything that it and its parts do to RaftCore happens in `#turn`, at most once
  * per turn of the event loop. A turn takes in what the disk finished, what peers sent, what callers proposed, and then
  * empties the core: messages leave in one batch per peer, one log batch goes to the disk while they travel, committed
  * entries are applied.
@@ -7,16 +7,14 @@
  * Promised: answers that depend on the disk leave after the disk; entries are applied once, in order, after they are
  * durable here; a proposal's failure says whether it may still be committed. Any failure of disk, state machine or an
  * invariant stops the node for good (`onFault`). Never done: retrying a disk write, applying from within a caller's turn.
+ *
+ * Longer than 500 lines because every caller of the core is kept in one place.
  */
-import { decodeConfChange } from '../core/confchange.ts';
 import { RaftCore } from '../core/raft.ts';
 import type {
   AppendTask,
-  ApplyTask,
   ConfChange,
   ConfState,
-  Entry,
-  EntryId,
   Index,
   InstallSnapshot,
   Message,
@@ -27,13 +25,13 @@ import type {
   Status,
   Term,
 } from '../core/types.ts';
-import { EntryKind } from '../core/types.ts';
-import { dropError, NodeClosed, NotLeaderError, OutcomeUnknown, ProposalDropped, TransferFailed } from './errors.ts';
+import { Applier } from './applier.ts';
+import { dropError, NodeClosed, NotLeaderError, ProposalDropped, TransferFailed } from './errors.ts';
 import type { MemoryLog } from './memory-log.ts';
 import type { RaftNodeOptions, Settings } from './options.ts';
 import { settingsOf } from './options.ts';
 import type { Outcome } from './pending.ts';
-import { PendingEntries, Waiter } from './pending.ts';
+import { Waiter } from './pending.ts';
 import { ReadBarriers } from './reads.ts';
 import type { RecoveredNode } from './recover.ts';
 import { recover } from './recover.ts';
@@ -76,6 +74,7 @@ export class RaftNode<R> {
   readonly #snapshotter: Snapshotter<R>;
   readonly #reads: ReadBarriers;
   readonly #ticker: Ticker;
+  readonly #applier: Applier<R>;
 
   #scheduled = false;
   #stopped = false;
@@ -88,20 +87,11 @@ export class RaftNode<R> {
   readonly #unreachable = new Set<NodeId>();
 
   #queue: Proposal<R>[] = [];
-  readonly #proposals = new PendingEntries<R>();
-  readonly #confChanges = new PendingEntries<ConfState>();
-  #jointWaiters: { readonly outcome: Outcome<ConfState>; readonly waiter: Waiter<Outcome<ConfState>> }[] = [];
   #transfer: Waiter<NodeId> | undefined;
   #catchUps: CatchUp[] = [];
 
   #writes: Write[] = [];
-  #applyQueue: ApplyTask[] = [];
-  #restores = 0;
-  #restored: Promise<void> = Promise.resolve();
-  #applied: EntryId;
-  #conf: ConfState;
   #newestSnapshot: Index;
-  #bytesSinceSnapshot = 0;
 
   #state: NodeState;
   readonly #stateHandlers = new Set<(state: NodeState) => void>();
@@ -133,8 +123,12 @@ export class RaftNode<R> {
     this.#core = new RaftCore(trace === undefined ? config : { ...config, trace }, log, from);
     const snapshot = log.snapshot();
     this.#newestSnapshot = snapshot === 'not-ready' ? 0 : snapshot.index;
-    this.#applied = snapshot === 'not-ready' ? { term: 0, index: 0 } : { term: snapshot.term, index: snapshot.index };
-    this.#conf = from.conf;
+    this.#applier = new Applier(settings, this.#core, {
+      applied: snapshot === 'not-ready' ? { term: 0, index: 0 } : { term: snapshot.term, index: snapshot.index },
+      conf: from.conf,
+      run: (event) => this.#run(event),
+      fail: (error) => this.#fail(error),
+    });
     this.#state = { role: 'follower', term: from.hardState.term, leader: 0 };
     this.#reads = new ReadBarriers(this.#core, {
       retryTicks: settings.electionTicks,
@@ -171,7 +165,8 @@ export class RaftNode<R> {
       if (this.#stopped) return reject(new NodeClosed({ cause: this.#fault }));
       if (data.length === 0) return reject(new RangeError('Cannot propose: the entry is empty'));
       if (data.length > this.#settings.maxProposalBytes) return reject(new ProposalDropped('too-large'));
-      if (this.#queue.length + this.#proposals.size >= queuedProposals) return reject(new ProposalDropped('queue-full'));
+      if (this.#queue.length + this.#applier.proposals.size >= queuedProposals)
+        return reject(new ProposalDropped('queue-full'));
       const waiter = this.#waiter(resolve, reject, options);
       this.#queue.push({ data, waiter });
       this.#schedule();
@@ -192,7 +187,7 @@ export class RaftNode<R> {
   async changeMembers(change: ConfChange, options: { readonly signal?: AbortSignal } = {}): Promise<ConfState> {
     const outcome = await this.#ask<Outcome<ConfState>>(options, (waiter) => {
       const proposed = this.#core.proposeConfChange(change);
-      if (proposed.ok) this.#confChanges.add(proposed.at, waiter);
+      if (proposed.ok) this.#applier.confChanges.add(proposed.at, waiter);
       else waiter.reject(dropError(proposed.reason, proposed.leader));
     });
     return outcome.result;
@@ -220,7 +215,7 @@ export class RaftNode<R> {
   }
 
   status(): Status {
-    return { ...this.#core.status(), applied: this.#applied.index };
+    return { ...this.#core.status(), applied: this.#applier.applied.index };
   }
 
   invariants(): readonly string[] {
@@ -259,7 +254,7 @@ export class RaftNode<R> {
     if (transfer) await this.#handOver();
     this.#stop(new NodeClosed());
     await this.#snapshotter.close();
-    await this.#restored;
+    await this.#applier.close();
     await this.#settings.transport.close();
     await this.#settings.log.close();
   }
@@ -268,7 +263,7 @@ export class RaftNode<R> {
   async #handOver(): Promise<void> {
     const { id, runtime, tickMs, electionTicks } = this.#settings;
     for (let attempt = 0; attempt < electionTicks; attempt++) {
-      const othersVote = this.#conf.voters.some((voter) => voter !== id);
+      const othersVote = this.#applier.conf.voters.some((voter) => voter !== id);
       if (this.#stopped || !othersVote || this.#core.status().role !== 'leader') return;
       const error = await this.transferLeadership().catch((reason: unknown) => reason);
       if (!(error instanceof ProposalDropped)) return;
@@ -366,7 +361,10 @@ export class RaftNode<R> {
     let bytes = 0;
     for (const proposal of queue) {
       if (proposal.waiter.settled) continue;
-      if (bytes + proposal.data.length > this.#settings.limits.maxMessageBytes || group.length >= proposalsPerEntryBatch) {
+      if (
+        bytes + proposal.data.length > this.#settings.limits.maxMessageBytes ||
+        group.length >= proposalsPerEntryBatch
+      ) {
         this.#proposeGroup(group);
         group = [];
         bytes = 0;
@@ -386,7 +384,7 @@ export class RaftNode<R> {
     }
     let { index } = proposed.at;
     for (const { waiter } of group) {
-      this.#proposals.add({ term: proposed.at.term, index }, waiter);
+      this.#applier.proposals.add({ term: proposed.at.term, index }, waiter);
       index += 1;
     }
   }
@@ -395,11 +393,11 @@ export class RaftNode<R> {
     let budget = appliesPerTurn;
     for (;;) {
       while (this.#core.hasReady()) this.#handle(this.#core.takeReady());
-      if (budget === 0 || !this.#applyNext()) break;
+      if (budget === 0 || !this.#applier.next()) break;
       budget -= 1;
     }
-    if (this.#applyQueue.length > 0 && this.#restores === 0) this.#schedule();
-    this.#reads.release(this.#applied.index);
+    if (this.#applier.runnable) this.#schedule();
+    this.#reads.release(this.#applier.applied.index);
     this.#flush();
     this.#snapshotIfDue();
   }
@@ -408,7 +406,7 @@ export class RaftNode<R> {
     if (ready.state !== undefined) this.#changeState(ready.state);
     for (const message of ready.send) this.#post(message);
     if (ready.append !== undefined) this.#write(ready.append);
-    if (ready.apply !== undefined) this.#applyQueue.push(ready.apply);
+    if (ready.apply !== undefined) this.#applier.push(ready.apply);
     for (const { token, index } of ready.reads) this.#reads.answered(token, index);
     for (const token of ready.readsFailed) this.#reads.failed(token);
   }
@@ -449,8 +447,7 @@ export class RaftNode<R> {
     const nowMs = this.#settings.runtime.now();
     try {
       for (let i = 0; i < ticks; i++) this.#core.tick();
-      this.#proposals.expire(nowMs);
-      this.#confChanges.expire(nowMs);
+      this.#applier.expire(nowMs);
       this.#expireOthers(nowMs);
       this.#reads.tick(nowMs, this.#state.leader);
     } catch (error) {
@@ -464,10 +461,6 @@ export class RaftNode<R> {
       this.#transfer.reject(new TransferFailed());
       this.#transfer = undefined;
     }
-    for (const { waiter } of this.#jointWaiters) {
-      if (waiter.deadlineMs <= nowMs) waiter.reject(new OutcomeUnknown(waiter.at));
-    }
-    this.#jointWaiters = this.#jointWaiters.filter(({ waiter }) => !waiter.settled);
   }
 
   #checkCatchUps(): void {
@@ -517,110 +510,19 @@ export class RaftNode<R> {
     this.#log.append(task.entries);
     this.#core.appended(task);
     for (const message of task.onDurable) this.#post(message);
-    if (task.snapshot !== undefined) this.#restore(task.snapshot);
-  }
-
-  // The state machine.
-
-  /** Puts the leader's snapshot in place of the state; apply tasks wait for it. */
-  #restore(snapshot: SnapshotMeta): void {
-    this.#restores += 1;
-    // One at a time, in order: a second snapshot may be installed while the first is still being read.
-    this.#restored = this.#restored
-      .then(() => (this.#stopped ? undefined : this.#restoreNow(snapshot)))
-      .catch((error: unknown) => this.#fail(error));
-  }
-
-  async #restoreNow(snapshot: SnapshotMeta): Promise<void> {
-    const { snapshots, machine, log } = this.#settings;
-    const { chunks } = await snapshots.open(snapshot.id);
-    await machine.restore(snapshot, chunks);
-    await log.compact(snapshot.index);
-    await snapshots.prune(1, snapshot.id);
-    this.#run(() => {
-      this.#restores -= 1;
-      this.#applied = { term: snapshot.term, index: snapshot.index };
-      this.#conf = snapshot.conf;
-      this.#bytesSinceSnapshot = 0;
-      this.#proposals.skippedTo(snapshot.index);
-      this.#confChanges.skippedTo(snapshot.index);
-    });
-  }
-
-  #applyNext(): boolean {
-    if (this.#restores > 0) return false;
-    const task = this.#applyQueue.shift();
-    if (task === undefined) return false;
-    const { entries } = task;
-    let from = 0;
-    for (const [at, entry] of entries.entries()) {
-      if (entry.kind !== EntryKind.Config && entry.data.length > 0) continue;
-      this.#applyNormal(entries, from, at);
-      if (entry.kind === EntryKind.Config) this.#applyConfig(entry);
-      else this.#skip(entry);
-      from = at + 1;
-    }
-    this.#applyNormal(entries, from, entries.length);
-    this.#bytesSinceSnapshot += task.bytes;
-    this.#core.applied(task);
-    return true;
-  }
-
-  #applyNormal(all: readonly Entry[], from: number, to: number): void {
-    if (from === to) return;
-    const entries = from === 0 && to === all.length ? all : all.slice(from, to);
-    const results = this.#settings.machine.apply(entries);
-    if (results.length !== entries.length) {
-      throw new RangeError(`state machine gave ${String(results.length)} results for ${String(entries.length)} entries`);
-    }
-    const waited = this.#proposals.size > 0 || this.#confChanges.size > 0;
-    for (let i = 0; waited && i < entries.length; i++) {
-      const entry = entries[i] as Entry;
-      this.#proposals.applied(entry, results[i] as R);
-      this.#confChanges.superseded(entry.index);
-    }
-    this.#markApplied(entries.at(-1) as Entry);
-  }
-
-  /** A new leader's empty entry: nothing for the state machine. */
-  #skip(entry: Entry): void {
-    this.#proposals.superseded(entry.index);
-    this.#confChanges.superseded(entry.index);
-    this.#markApplied(entry);
-  }
-
-  #applyConfig(entry: Entry): void {
-    const change = decodeConfChange(entry.data);
-    const conf = this.#core.applyConfChange(change, { term: entry.term, index: entry.index });
-    this.#conf = conf;
-    this.#markApplied(entry);
-    this.#proposals.superseded(entry.index);
-    this.#settings.machine.configured?.(conf, change.context);
-    const leaving = conf.autoLeave && conf.outgoing.length > 0;
-    const joint = this.#jointWaiters;
-    if (!leaving) {
-      this.#jointWaiters = [];
-      for (const { waiter, outcome } of joint) waiter.resolve({ at: outcome.at, result: conf });
-    }
-    this.#confChanges.applied(entry, conf, leaving ? (waiter, outcome) => joint.push({ waiter, outcome }) : undefined);
-  }
-
-  #markApplied(entry: EntryId): void {
-    if (entry.index <= this.#applied.index) {
-      throw new RangeError(`entry ${String(entry.index)} applied after ${String(this.#applied.index)}`);
-    }
-    this.#applied = { term: entry.term, index: entry.index };
+    if (task.snapshot !== undefined) this.#applier.restore(task.snapshot);
   }
 
   // Snapshots.
 
   #snapshotIfDue(): void {
     const { snapshotEveryEntries, snapshotEveryBytes } = this.#settings;
-    if (this.#snapshotter.busy || this.#restores > 0 || this.#applied.index <= this.#newestSnapshot) return;
-    const entries = this.#applied.index - this.#newestSnapshot;
-    if (entries < snapshotEveryEntries && this.#bytesSinceSnapshot < snapshotEveryBytes) return;
-    this.#bytesSinceSnapshot = 0;
-    this.#snapshotter.create(this.#applied, this.#conf).catch((error: unknown) => this.#fail(error));
+    if (this.#snapshotter.busy || this.#applier.restoring || this.#applier.applied.index <= this.#newestSnapshot)
+      return;
+    const entries = this.#applier.applied.index - this.#newestSnapshot;
+    if (entries < snapshotEveryEntries && this.#applier.bytesSinceSnapshot < snapshotEveryBytes) return;
+    this.#applier.bytesSinceSnapshot = 0;
+    this.#snapshotter.create(this.#applier.applied, this.#applier.conf).catch((error: unknown) => this.#fail(error));
   }
 
   async #snapshotTaken(meta: SnapshotMeta): Promise<void> {
@@ -659,10 +561,7 @@ export class RaftNode<R> {
     const closed = reason instanceof NodeClosed ? reason : new NodeClosed({ cause: reason });
     for (const { waiter } of this.#queue) waiter.reject(closed);
     this.#queue = [];
-    this.#proposals.failAll(reason);
-    this.#confChanges.failAll(reason);
-    for (const { waiter } of this.#jointWaiters) waiter.reject(new OutcomeUnknown(waiter.at, { cause: reason }));
-    this.#jointWaiters = [];
+    this.#applier.failAll(reason);
     for (const { waiter } of this.#catchUps) waiter.reject(closed);
     this.#catchUps = [];
     this.#reads.failAll(closed);

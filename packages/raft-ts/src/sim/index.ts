@@ -2,4 +2,4 @@
 export type { Network, Parcel } from '../transport/memory.ts';
 export { instantNetwork, MemoryBus, MemoryTransport as SimTransport } from '../transport/memory.ts';
 export { seededRandom, VirtualRuntime, type VirtualRuntimeOptions } from './runtime.ts';
-export { MemoryLogStore, type MemoryLogOptions, MemorySnapshotStore } from './stores.ts';
+export { type MemoryLogOptions, MemoryLogStore, MemorySnapshotStore } from './stores.ts';

@@ -61,7 +61,10 @@ export class VirtualRuntime implements Runtime {
   }
 
   /** Advances in steps of `stepMs` until `condition` holds; throws once `limitMs` have passed. */
-  async until(condition: () => boolean, options: { readonly limitMs?: number; readonly stepMs?: number } = {}): Promise<void> {
+  async until(
+    condition: () => boolean,
+    options: { readonly limitMs?: number; readonly stepMs?: number } = {},
+  ): Promise<void> {
     const { limitMs = 60_000, stepMs = 10 } = options;
     for (const endMs = this.#nowMs + limitMs; !condition(); ) {
       if (this.#nowMs >= endMs) throw new Error(`condition does not hold after ${String(limitMs)} ms`);

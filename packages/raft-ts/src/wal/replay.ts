@@ -41,7 +41,8 @@ export class Replay {
     const [next] = entries;
     if (next === undefined) return;
     for (const [at, entry] of entries.entries()) {
-      if (entry.index !== next.index + at) throw new LogCorrupt('Cannot open log: entries of a batch are not consecutive');
+      if (entry.index !== next.index + at)
+        throw new LogCorrupt('Cannot open log: entries of a batch are not consecutive');
     }
     const first = this.#entries[0]?.index ?? next.index;
     const keep = next.index - first;

@@ -187,7 +187,8 @@ class RecordWriter {
 
   async #put(kind: Kind, plain: Uint8Array): Promise<void> {
     const body = this.#sealer === undefined ? plain : this.#sealer.seal(plain);
-    if (body.length > bodyBytesMax) throw new RangeError(`Cannot write snapshot: record of ${String(body.length)} bytes`);
+    if (body.length > bodyBytesMax)
+      throw new RangeError(`Cannot write snapshot: record of ${String(body.length)} bytes`);
     const record = new Uint8Array(headSize + body.length);
     const view = new DataView(record.buffer);
     view.setUint32(0, body.length, true);

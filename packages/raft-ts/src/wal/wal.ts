@@ -279,7 +279,11 @@ export class WalLogStore implements LogStore {
 
   /** Oldest first, each removal durable before the next: what is left never has a hole. */
   async #removeBelow(upTo: Index): Promise<void> {
-    for (let [first, second] = this.#segments; first !== undefined && second !== undefined; [first, second] = this.#segments) {
+    for (
+      let [first, second] = this.#segments;
+      first !== undefined && second !== undefined;
+      [first, second] = this.#segments
+    ) {
       if (first.maxIndex > upTo) return;
       this.#segments.shift();
       await this.#fs.remove(first.path);
@@ -321,7 +325,9 @@ export class WalLogStore implements LogStore {
     const clean = bytes.subarray(end).every((byte) => byte === 0);
     if (!clean && !scan.last) throw new LogCorrupt(`Cannot open log: ${segment.path} is damaged`);
     if (!clean && laterRecordExists(bytes, end, this.#place(header.crc))) {
-      throw new LogCorrupt(`Cannot open log: ${segment.path} is damaged at byte ${String(end)}, before its last record`);
+      throw new LogCorrupt(
+        `Cannot open log: ${segment.path} is damaged at byte ${String(end)}, before its last record`,
+      );
     }
     this.#segments.push(segment);
     if (scan.last) await this.#openAt(segment, { end, size: bytes.length, clean, crc: header.crc });

@@ -190,6 +190,50 @@ describe('replication', () => {
   });
 });
 
+describe('follower', () => {
+  const entry = (index: number, term: number) => ({ index, term, kind: 0, data: new Uint8Array([64 + term]) }) as const;
+  const head = { type: 'append', to: 3, epoch: 1, prev: { index: 1, term: 1 } } as const;
+
+  test('an append commits no further than what it has verified', () => {
+    const conf = { ...emptyConf, voters: three };
+    const cluster = new Cluster();
+    cluster.add(3, Disk.withTerms(conf, [2, 2, 2], 2));
+    cluster.host(3).core?.step({ ...head, from: 1, term: 4, entries: [], commit: 4 });
+    expect(cluster.core(3).status()).toMatchObject({ commit: 1, lastIndex: 4 });
+  });
+
+  test('a delayed shorter append cuts nothing off', () => {
+    const cluster = new Cluster();
+    cluster.add(3, Disk.founded({ ...emptyConf, voters: three }));
+    const entries = [entry(2, 2), entry(3, 2)];
+    cluster.core(3).step({ ...head, from: 1, term: 2, entries, commit: 1 });
+    cluster.core(3).step({ ...head, from: 1, term: 2, entries: entries.slice(0, 1), commit: 1 });
+    expect(cluster.core(3).status().lastIndex).toBe(3);
+  });
+
+  test('an entry that came, was replaced and came again counts as durable only after its last write', () => {
+    const cluster = new Cluster();
+    const host = cluster.add(3, Disk.founded({ ...emptyConf, voters: three }));
+    const leaders = [
+      { from: 1, term: 2, entries: [entry(2, 2)], commit: 1 },
+      { from: 2, term: 3, entries: [entry(2, 3)], commit: 1 },
+      { from: 1, term: 4, entries: [entry(2, 2)], commit: 2 },
+    ];
+    for (const append of leaders) {
+      host.core?.step({ ...head, ...append });
+      cluster.pump(host);
+    }
+    expect(host.appends).toHaveLength(3);
+    for (const left of [2, 1]) {
+      cluster.finishAppend(host);
+      expect([host.appends.length, host.applies.length]).toEqual([left, 0]);
+    }
+    cluster.finishAppend(host);
+    cluster.finishApply(host);
+    expect(host.payloads).toEqual(['B']);
+  });
+});
+
 describe('transfer', () => {
   test('leadership moves at once to a node that is caught up, though the leader lives', () => {
     const cluster = Cluster.of(three);

@@ -112,7 +112,8 @@ describe('the file store', () => {
       fileSystem.crash({ random: seededRandom(seed) });
       const again = createFileSnapshotStore({ directory: '/s', fileSystem });
       expect(await read(again, id)).toBe('first');
-      for (const name of await fileSystem.list('/s')) expect(await read(again, name)).toMatch(/^(first|secondx{2000})$/);
+      for (const name of await fileSystem.list('/s'))
+        expect(await read(again, name)).toMatch(/^(first|secondx{2000})$/);
     }
   });
 

@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
 import type { ConfState, Entry, LogBatch, OpenedLog, Sealer, SnapshotMeta } from '../../src/index.ts';
 import { seededRandom } from '../../src/sim/index.ts';
@@ -17,7 +17,11 @@ const entry = (index: number, term = 1, data = `e${String(index)}.${String(term)
 const entries = (from: number, to: number, term = 1, data?: string): Entry[] =>
   Array.from({ length: to - from + 1 }, (_, i) => entry(from + i, term, data));
 const snapshot = (index: number, term = 1): SnapshotMeta => ({ term, index, conf, id: `s${String(index)}` });
-const batch = (list: readonly Entry[], more: Partial<LogBatch> = {}): LogBatch => ({ entries: list, sync: true, ...more });
+const batch = (list: readonly Entry[], more: Partial<LogBatch> = {}): LogBatch => ({
+  entries: list,
+  sync: true,
+  ...more,
+});
 const plain = (opened: OpenedLog) => ({
   ...opened,
   entries: opened.entries.map((e) => `${String(e.index)}.${String(e.term)}`),
@@ -171,8 +175,7 @@ describe('damage', () => {
     await log.close();
     return fileSystem;
   }
-  const find = (fileSystem: MemoryFileSystem, text: string) =>
-    Buffer.from(fileSystem.peek(path) ?? []).indexOf(text);
+  const find = (fileSystem: MemoryFileSystem, text: string) => Buffer.from(fileSystem.peek(path) ?? []).indexOf(text);
 
   test('a flipped bit before the last record is corruption', async () => {
     const fileSystem = await written();
@@ -295,7 +298,9 @@ describe('crashes', () => {
           ran += 1;
           if (ran >= recoverAt) throw new Error('power failure');
         };
-        await createWalLogStore(options(fileSystem)).open().catch(() => {});
+        await createWalLogStore(options(fileSystem))
+          .open()
+          .catch(() => {});
         fileSystem.crash({ random: seededRandom(recoverAt) });
         const opened = plain(await createWalLogStore(options(fileSystem)).open());
         expect(expected.slice(acked, acked + 2)).toContainEqual(opened);

@@ -39,7 +39,10 @@ export function metadataFor(route: Route): Metadata {
 }
 
 /** The sender, or why the call is refused. */
-export function checkRoute(metadata: Metadata, here: { readonly cluster: string; readonly id: NodeId }): NodeId | string {
+export function checkRoute(
+  metadata: Metadata,
+  here: { readonly cluster: string; readonly id: NodeId },
+): NodeId | string {
   const field = (name: string): string => String(metadata.get(name)[0] ?? '');
   if (field('raft-version') !== String(protocolVersion)) {
     return `protocol version "${field('raft-version')}" is not ${String(protocolVersion)}`;
@@ -47,6 +50,7 @@ export function checkRoute(metadata: Metadata, here: { readonly cluster: string;
   if (field('raft-cluster') !== here.cluster) return 'the call is meant for another cluster';
   if (field('raft-to') !== String(here.id)) return `the call is meant for node "${field('raft-to')}"`;
   const from = Number(field('raft-from'));
-  if (!Number.isSafeInteger(from) || from < 1 || from === here.id) return `sender "${field('raft-from')}" is not a peer`;
+  if (!Number.isSafeInteger(from) || from < 1 || from === here.id)
+    return `sender "${field('raft-from')}" is not a peer`;
   return from;
 }

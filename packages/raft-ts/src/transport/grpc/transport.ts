@@ -9,12 +9,12 @@ import type {
   ChannelCredentials,
   ClientDuplexStream,
   ClientWritableStream,
-  sendUnaryData,
   ServerDuplexStream,
   ServerReadableStream,
   ServiceError,
+  sendUnaryData,
 } from '@grpc/grpc-js';
-import { Client, Metadata, status as Code } from '@grpc/grpc-js';
+import { Client, status as Code, Metadata } from '@grpc/grpc-js';
 import { approximateSize, decodeBatch, encodeBatch } from '../../codec/message.ts';
 import type { InstallSnapshot, Message, NodeId } from '../../core/types.ts';
 import type { Runtime, Transport } from '../../ports.ts';

@@ -1,0 +1,158 @@
+/**
+ * The daemon's settings, from flags and TSCLUSTER_* variables, checked before anything starts.
+ * `src/node/daemon.ts` exports `runDaemon(options: DaemonOptions): Promise<void>`, which resolves once the daemon has
+ * stopped in good order and rejects when it cannot start.
+ */
+import { ClusterError } from '../lib/errors.ts';
+
+export interface DaemonOptions {
+  readonly dataDir: string;
+  /** Path of the API's unix socket. */
+  readonly socket: string;
+  /** Where other nodes reach this one: address and port to listen on. */
+  readonly listenAddr: string;
+  /** What other nodes are told; empty = found out. */
+  readonly advertiseAddr: string;
+  /** Path of containerd's socket. */
+  readonly containerd: string;
+  readonly containerdNamespace: string;
+  readonly registryMirrors: readonly string[];
+  readonly insecureRegistries: readonly string[];
+  /** Empty = containerd's default. */
+  readonly snapshotter: string;
+  /** Empty = the machine's. */
+  readonly hostname: string;
+  readonly cgroupParent: string;
+  readonly bridgeSubnet: string;
+  readonly bridgeName: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Parts whose debug lines are logged. */
+  readonly trace: readonly string[];
+}
+
+export interface DaemonFlag {
+  /** As given on the command line. */
+  readonly flag: string;
+  readonly value: string;
+  readonly variable: string;
+  readonly fallback: string;
+  readonly help: string;
+  readonly repeatable?: true;
+}
+
+/** Every setting once: flag, variable and default are documented where they are defined. */
+export const daemonFlags = {
+  dataDir: flag('--data-dir <dir>', 'TSCLUSTER_DATA_DIR', '/var/lib/tscluster', 'Directory of everything the node keeps'),
+  socket: flag('--socket <path>', 'TSCLUSTER_SOCKET', '/run/tscluster/tscluster.sock', 'Unix socket that the API listens on'),
+  listenAddr: flag('--listen-addr <addr>', 'TSCLUSTER_LISTEN_ADDR', '0.0.0.0:2377', 'Address for the other nodes (ip[:port])'),
+  advertiseAddr: flag('--advertise-addr <addr>', 'TSCLUSTER_ADVERTISE_ADDR', '', 'Address told to other nodes (ip|interface[:port])'),
+  containerd: flag('--containerd <path>', 'TSCLUSTER_CONTAINERD', '/run/containerd/containerd.sock', "containerd's socket"),
+  containerdNamespace: flag('--containerd-namespace <name>', 'TSCLUSTER_CONTAINERD_NAMESPACE', 'tscluster', 'Namespace in containerd'),
+  registryMirrors: flag('--registry-mirror <url>', 'TSCLUSTER_REGISTRY_MIRRORS', '', 'Registry mirror to try first', true),
+  insecureRegistries: flag('--insecure-registry <host>', 'TSCLUSTER_INSECURE_REGISTRIES', '', 'Registry to reach over plain HTTP', true),
+  snapshotter: flag('--snapshotter <name>', 'TSCLUSTER_SNAPSHOTTER', '', "containerd snapshotter (default: containerd's)"),
+  hostname: flag('--hostname <name>', 'TSCLUSTER_HOSTNAME', '', "Name of this node (default: the machine's)"),
+  cgroupParent: flag('--cgroup-parent <path>', 'TSCLUSTER_CGROUP_PARENT', '/tscluster', 'Control group above those of the containers'),
+  bridgeSubnet: flag('--bridge-subnet <cidr>', 'TSCLUSTER_BRIDGE_SUBNET', '172.30.0.0/16', 'Addresses of containers on this node'),
+  bridgeName: flag('--bridge-name <name>', 'TSCLUSTER_BRIDGE_NAME', 'tsc0', 'Bridge that containers on this node are plugged into'),
+  labels: flag('--label <key=value>', 'TSCLUSTER_LABELS', '', 'Engine label of this node', true),
+  trace: flag('--trace <parts>', 'TSCLUSTER_TRACE', '', "Parts to log in detail, e.g. raft,dispatcher, or 'all'", true),
+} as const satisfies Record<keyof DaemonOptions, DaemonFlag>;
+
+function flag(text: string, variable: string, fallback: string, help: string, repeatable?: true): DaemonFlag {
+  const [name = '', value = ''] = text.split(' ');
+  return { flag: name, value, variable, fallback, help, ...(repeatable === true ? { repeatable } : {}) };
+}
+
+/** What flags hold, by setting; several values for repeatable ones. Missing = not given. */
+export type DaemonFlagValues = Readonly<Partial<Record<keyof DaemonOptions, string | readonly string[]>>>;
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Flags win over variables, variables over defaults; lists in variables are separated by commas. */
+export function parseDaemonOptions(flags: DaemonFlagValues, env: Environment): DaemonOptions {
+  const one = (key: keyof DaemonOptions) => {
+    const given = flags[key];
+    return typeof given === 'string' ? given : env[daemonFlags[key].variable] || daemonFlags[key].fallback;
+  };
+  const many = (key: keyof DaemonOptions) => {
+    const given = flags[key];
+    const text = env[daemonFlags[key].variable] ?? '';
+    const list = given === undefined ? text.split(',') : [given].flat();
+    return list.map((entry) => entry.trim()).filter((entry) => entry !== '');
+  };
+  return {
+    dataDir: absolute('dataDir', one('dataDir')),
+    socket: checkSocket(absolute('socket', one('socket'))),
+    listenAddr: listenAddress(one('listenAddr')),
+    advertiseAddr: one('advertiseAddr'),
+    containerd: absolute('containerd', one('containerd').replace(/^unix:\/\//, '')),
+    containerdNamespace: matching('containerdNamespace', one('containerdNamespace'), /^[A-Za-z0-9]+(?:[-_.][A-Za-z0-9]+)*$/),
+    registryMirrors: many('registryMirrors').map(mirror),
+    insecureRegistries: many('insecureRegistries').map((host) => matching('insecureRegistries', host, /^[^/\s]+(\/\d+)?$/)),
+    snapshotter: matching('snapshotter', one('snapshotter'), /^[A-Za-z0-9._-]*$/),
+    hostname: matching('hostname', one('hostname'), /^$|^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/),
+    cgroupParent: matching('cgroupParent', one('cgroupParent'), /^[^\s\0]*$/),
+    bridgeSubnet: subnet(one('bridgeSubnet')),
+    bridgeName: matching('bridgeName', one('bridgeName'), /^[A-Za-z0-9_.-]{1,15}$/),
+    labels: labels(many('labels')),
+    trace: many('trace').flatMap((entry) => entry.split(',')).map((part) => part.trim()).filter((part) => part !== ''),
+  };
+}
+
+function refuse(key: keyof DaemonOptions, value: string, reason: string): ClusterError {
+  const { flag: name, variable } = daemonFlags[key];
+  return new ClusterError('invalid', `invalid argument "${value}" for ${name} (or ${variable}): ${reason}`);
+}
+
+function absolute(key: keyof DaemonOptions, path: string): string {
+  if (!path.startsWith('/') || path.includes('\0')) throw refuse(key, path, 'must be an absolute path');
+  return path === '/' ? path : path.replace(/\/+$/, '');
+}
+
+/** The kernel's limit for the path of a unix socket. */
+const socketPathMax = 107;
+
+function checkSocket(path: string): string {
+  if (Buffer.byteLength(path) > socketPathMax) throw refuse('socket', path, `longer than ${socketPathMax} bytes, the limit for sockets`);
+  return path;
+}
+
+function matching(key: keyof DaemonOptions, value: string, pattern: RegExp): string {
+  if (!pattern.test(value)) throw refuse(key, value, 'not a valid value');
+  return value;
+}
+
+const defaultPort = 2377;
+
+function listenAddress(text: string): string {
+  const match = /^(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z_.-]+)(?::(\d+))?$/.exec(text);
+  const port = Number(match?.[2] ?? defaultPort);
+  if (match === null || port < 1 || port > 65_535) throw refuse('listenAddr', text, 'must be ip[:port] or interface[:port]');
+  return `${match[1]}:${port}`;
+}
+
+function mirror(url: string): string {
+  const text = url.includes('://') ? url : `https://${url}`;
+  if (!/^https?:\/\/[^/\s]+(\/\S*)?$/.test(text)) throw refuse('registryMirrors', url, 'must be http(s)://host[:port]');
+  return text.replace(/\/+$/, '');
+}
+
+function subnet(text: string): string {
+  const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\/(\d{1,2})$/.exec(text);
+  const parts = (match ?? []).slice(1).map(Number);
+  const bits = parts[4] ?? 0;
+  if (match === null || parts.slice(0, 4).some((part) => part > 255) || bits < 8 || bits > 29) {
+    throw refuse('bridgeSubnet', text, 'must be an IPv4 subnet from /8 to /29, e.g. 172.30.0.0/16');
+  }
+  return text;
+}
+
+function labels(pairs: readonly string[]): Record<string, string> {
+  const result: Record<string, string> = {};
+  for (const pair of pairs) {
+    const at = pair.indexOf('=');
+    if (at < 1) throw refuse('labels', pair, 'must be key=value');
+    result[pair.slice(0, at)] = pair.slice(at + 1);
+  }
+  return result;
+}

@@ -1,0 +1,69 @@
+/** What the host is, and what of it a task may see. */
+import { existsSync, readFileSync } from 'node:fs';
+import { arch, availableParallelism, machine, release, totalmem } from 'node:os';
+import type { NodeDescription } from '../../model/objects.ts';
+import { allCapabilities } from './capabilities.ts';
+import type { HostFacts } from './spec.ts';
+
+const initPaths = ['/usr/bin/tini-static', '/usr/bin/docker-init', '/usr/libexec/docker/docker-init', '/sbin/docker-init', '/usr/bin/tini'];
+/** Seen from a network namespace made by `ip netns exec`, /sys is another one: pid 1 still has the host's. */
+const cgroupRoots = ['/sys/fs/cgroup', '/proc/1/root/sys/fs/cgroup'];
+
+export function hostFacts(hostname: string): HostFacts {
+  return {
+    hostname,
+    arch: arch(),
+    kernel: release(),
+    capabilities: knownCapabilities(),
+    swapAccounting: cgroupRoots.some((root) => existsSync(`${root}/memory/memory.memsw.limit_in_bytes`)),
+    cgroupV2: cgroupRoots.some((root) => existsSync(`${root}/cgroup.controllers`)),
+  };
+}
+
+/** The init program, statically linked ones first: it has to run in any image. */
+export function initProgram(): string | undefined {
+  return initPaths.find((path) => existsSync(path));
+}
+
+/** Whether the kernel killed a process of this cgroup for memory. */
+export function outOfMemory(cgroupsPath: string): boolean {
+  const files = cgroupRoots.flatMap((root) => [
+    `${root}${cgroupsPath}/memory.events`,
+    `${root}/memory${cgroupsPath}/memory.oom_control`,
+  ]);
+  return files.some((file) => {
+    try {
+      return Number(/^oom_kill (\d+)$/m.exec(readFileSync(file, 'utf8'))?.[1] ?? 0) > 0;
+    } catch {
+      return false;
+    }
+  });
+}
+
+export function describeHost(
+  hostname: string,
+  engine: { readonly version: string; readonly labels: Readonly<Record<string, string>> },
+): NodeDescription {
+  return {
+    hostname,
+    platform: { architecture: machine(), os: 'linux' },
+    resources: { NanoCPUs: availableParallelism() * 1e9, MemoryBytes: totalmem() },
+    engine: {
+      ...engine,
+      plugins: [
+        { type: 'Log', name: 'json-file' },
+        { type: 'Network', name: 'bridge' },
+        { type: 'Volume', name: 'local' },
+      ],
+    },
+  };
+}
+
+function knownCapabilities(): readonly string[] {
+  try {
+    const last = Number(readFileSync('/proc/sys/kernel/cap_last_cap', 'utf8').trim());
+    return allCapabilities.slice(0, last + 1);
+  } catch {
+    return allCapabilities;
+  }
+}
