@@ -38,7 +38,7 @@ module.exports = {
       severity: 'error',
       from: {
         path: '^(packages/raft-ts/src/core|src/(lib|model|scheduler|stack|manager/(store|orchestrator|placement|dispatcher|controlapi)))/',
-        pathNot: '^src/(lib/real|stack/read)\\.ts$|\\.test\\.ts$',
+        pathNot: '^src/(lib/real|stack/read)\\.ts$|\\.test\\.ts$|/testing/',
       },
       to: { dependencyTypes: ['core'], pathNot: '^(node:)?(buffer|net)$' },
     },

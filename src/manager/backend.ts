@@ -4,7 +4,7 @@ import { ClusterError } from '../lib/errors.ts';
 import type { LogLine, LogQuery } from '../model/assignment.ts';
 import type { ControlMethod, ControlRequest, ControlResponse, ManagerBackend, RaftMemberInfo } from '../model/control.ts';
 import type { ClusterView } from '../model/view.ts';
-import type { Dialer } from '../rpc/port.ts';
+import type { Dialer, Peer } from '../rpc/port.ts';
 import { type Consensus, type Leader, noLeaderMessage } from './consensus.ts';
 import { readLogs } from './log-stream.ts';
 import type { Leadership } from './manager.ts';
@@ -27,9 +27,14 @@ const appliedWaitMs = 5_000;
 
 export class Backend implements ManagerBackend {
   readonly #options: BackendOptions;
+  #peer: { readonly addr: string; readonly peer: Peer } | undefined;
 
   constructor(options: BackendOptions) {
     this.#options = options;
+  }
+
+  close(): void {
+    this.#drop();
   }
 
   get view(): ClusterView {
@@ -49,17 +54,37 @@ export class Backend implements ManagerBackend {
   }
 
   async call<M extends ControlMethod>(method: M, request: ControlRequest<M>): Promise<ControlResponse<M>> {
-    const { nodeId, consensus, dialer, leadership } = this.#options;
+    const { nodeId, consensus, leadership } = this.#options;
     const leader = await this.#leader();
     if (leader.nodeId === nodeId) return leadership().control.call(method, request);
-    const peer = dialer.dial(leader.addr);
+    const { response, version } = await this.#callPeer(leader, method, request);
+    await consensus.waitApplied(version, appliedWaitMs);
+    return response;
+  }
+
+  async #callPeer<M extends ControlMethod>(leader: Leader, method: M, request: ControlRequest<M>) {
+    const peer = this.#peerOf(leader);
     try {
-      const { response, version } = await peer.call(method, request);
-      await consensus.waitApplied(version, appliedWaitMs);
-      return response;
-    } finally {
-      peer.close();
+      return await peer.call(method, request);
+    } catch (error) {
+      // The connection may be dead without knowing it: the next call makes its own.
+      if (error instanceof ClusterError && error.retryable && this.#peer?.peer === peer) this.#drop();
+      throw error;
     }
+  }
+
+  /** One connection to the leader, kept while it leads. */
+  #peerOf(leader: Leader): Peer {
+    if (this.#peer?.addr !== leader.addr) {
+      this.#drop();
+      this.#peer = { addr: leader.addr, peer: this.#options.dialer.dial(leader.addr) };
+    }
+    return this.#peer.peer;
+  }
+
+  #drop(): void {
+    this.#peer?.peer.close();
+    this.#peer = undefined;
   }
 
   async *logs(selector: { serviceId: string } | { taskId: string }, query: LogQuery, signal: AbortSignal): AsyncIterable<LogLine> {

@@ -7,7 +7,7 @@ import { ClusterError, messageOf } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
 import type { ManagerPeer } from '../model/assignment.ts';
-import type { Control, ManagerBackend } from '../model/control.ts';
+import type { Control } from '../model/control.ts';
 import { newJoinToken } from '../pki/join-token.ts';
 import type { Dialer, ManagerService } from '../rpc/port.ts';
 import { Backend } from './backend.ts';
@@ -42,9 +42,11 @@ export interface Leadership {
   readonly ca: CertificateAuthority;
 }
 
+const retryMs = 500;
+
 export class Manager {
   readonly service: ManagerService;
-  readonly backend: ManagerBackend;
+  readonly backend: Backend;
   readonly #options: ManagerOptions;
   #leadership: Leadership | undefined;
   #loops: readonly LeaderLoop[] = [];
@@ -52,6 +54,7 @@ export class Manager {
   #elected = false;
   #transition: Promise<void> = Promise.resolve();
   #unsubscribe = () => {};
+  #cancelRetry = () => {};
 
   constructor(options: ManagerOptions) {
     this.#options = options;
@@ -70,6 +73,7 @@ export class Manager {
     this.#unsubscribe();
     this.#follow(false);
     await this.#transition;
+    this.backend.close();
   }
 
   #leading(): Leadership {
@@ -79,9 +83,16 @@ export class Manager {
 
   #follow(elected: boolean): void {
     this.#elected = elected;
-    this.#transition = this.#transition.then(() => this.#settle()).catch((error) => {
-      this.#options.log.error('leadership change', { reason: messageOf(error) });
-    });
+    this.#cancelRetry();
+    this.#transition = this.#transition.then(() => this.#settle()).catch((error) => this.#tryAgain(error));
+  }
+
+  /** Elected, but not able to act yet: Raft itself decides when that is over. */
+  #tryAgain(error: unknown): void {
+    if (!this.#elected) return;
+    const { clock, log } = this.#options;
+    log.warn('cannot lead yet', { reason: messageOf(error) });
+    this.#cancelRetry = clock.timer(retryMs, () => this.#follow(this.#elected));
   }
 
   /** Brings the loops in line with what Raft said last. */

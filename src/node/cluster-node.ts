@@ -255,9 +255,9 @@ export class ClusterNode implements NodeBackend {
     this.#member = member;
     if (roleOf(identity) === 'manager') await this.#startManager(member, bootstrap);
     await this.#identities.save(member.identity);
-    await worker.start();
     // A node that was a member before may be the first one up after a power cut: it must not wait for the others.
     if (fresh) await member.manager?.ready(managerReadyMs);
+    await worker.start();
     this.#scheduleRenewal();
   }
 

@@ -3,6 +3,7 @@
  * `src/node/daemon.ts` exports `runDaemon(options: DaemonOptions): Promise<void>`, which resolves once the daemon has
  * stopped in good order and rejects when it cannot start.
  */
+import { hostname as machineName } from 'node:os';
 import { ClusterError } from '../lib/errors.ts';
 
 export interface DaemonOptions {
@@ -18,13 +19,12 @@ export interface DaemonOptions {
   readonly containerdNamespace: string;
   readonly registryMirrors: readonly string[];
   readonly insecureRegistries: readonly string[];
-  /** Empty = containerd's default. */
-  readonly snapshotter: string;
-  /** Empty = the machine's. */
+  /** Undefined = containerd's default. */
+  readonly snapshotter: string | undefined;
   readonly hostname: string;
-  readonly cgroupParent: string;
+  /** Undefined = the runtime's default. */
+  readonly cgroupParent: string | undefined;
   readonly bridgeSubnet: string;
-  readonly bridgeName: string;
   readonly labels: Readonly<Record<string, string>>;
   /** Parts whose debug lines are logged. */
   readonly trace: readonly string[];
@@ -52,9 +52,8 @@ export const daemonFlags = {
   insecureRegistries: flag('--insecure-registry <host>', 'TSCLUSTER_INSECURE_REGISTRIES', '', 'Registry to reach over plain HTTP', true),
   snapshotter: flag('--snapshotter <name>', 'TSCLUSTER_SNAPSHOTTER', '', "containerd snapshotter (default: containerd's)"),
   hostname: flag('--hostname <name>', 'TSCLUSTER_HOSTNAME', '', "Name of this node (default: the machine's)"),
-  cgroupParent: flag('--cgroup-parent <path>', 'TSCLUSTER_CGROUP_PARENT', '/tscluster', 'Control group above those of the containers'),
+  cgroupParent: flag('--cgroup-parent <path>', 'TSCLUSTER_CGROUP_PARENT', '', 'Control group above those of the containers'),
   bridgeSubnet: flag('--bridge-subnet <cidr>', 'TSCLUSTER_BRIDGE_SUBNET', '172.30.0.0/16', 'Addresses of containers on this node'),
-  bridgeName: flag('--bridge-name <name>', 'TSCLUSTER_BRIDGE_NAME', 'tsc0', 'Bridge that containers on this node are plugged into'),
   labels: flag('--label <key=value>', 'TSCLUSTER_LABELS', '', 'Engine label of this node', true),
   trace: flag('--trace <parts>', 'TSCLUSTER_TRACE', '', "Parts to log in detail, e.g. raft,dispatcher, or 'all'", true),
 } as const satisfies Record<keyof DaemonOptions, DaemonFlag>;
@@ -89,11 +88,10 @@ export function parseDaemonOptions(flags: DaemonFlagValues, env: Environment): D
     containerdNamespace: matching('containerdNamespace', one('containerdNamespace'), /^[A-Za-z0-9]+(?:[-_.][A-Za-z0-9]+)*$/),
     registryMirrors: many('registryMirrors').map(mirror),
     insecureRegistries: many('insecureRegistries').map((host) => matching('insecureRegistries', host, /^[^/\s]+(\/\d+)?$/)),
-    snapshotter: matching('snapshotter', one('snapshotter'), /^[A-Za-z0-9._-]*$/),
-    hostname: matching('hostname', one('hostname'), /^$|^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/),
-    cgroupParent: matching('cgroupParent', one('cgroupParent'), /^[^\s\0]*$/),
+    snapshotter: matching('snapshotter', one('snapshotter'), /^[A-Za-z0-9._-]*$/) || undefined,
+    hostname: matching('hostname', one('hostname') || machineName(), /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/),
+    cgroupParent: matching('cgroupParent', one('cgroupParent'), /^[^\s\0]*$/) || undefined,
     bridgeSubnet: subnet(one('bridgeSubnet')),
-    bridgeName: matching('bridgeName', one('bridgeName'), /^[A-Za-z0-9_.-]{1,15}$/),
     labels: labels(many('labels')),
     trace: many('trace').flatMap((entry) => entry.split(',')).map((part) => part.trim()).filter((part) => part !== ''),
   };

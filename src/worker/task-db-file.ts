@@ -4,14 +4,14 @@
  */
 import { createHash } from 'node:crypto';
 import { mkdir, open, readFile, rename, rm, type FileHandle } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { ClusterError } from '../lib/errors.ts';
-import type { Log } from '../lib/log.ts';
+import { type Log, silentLog } from '../lib/log.ts';
 import { applyTaskDbChange, type StoredTask, type TaskDb, type TaskDbChange } from './task-db.ts';
 
 export interface FileTaskDbOptions {
   readonly path: string;
-  readonly log: Log;
+  readonly log?: Log;
   /** The journal is rewritten when it is larger than this and than twice what it must hold. */
   readonly compactBytes?: number;
 }
@@ -27,7 +27,8 @@ const defaultCompactBytes = 1024 * 1024;
 const waitingMax = 10_000;
 const checksumLength = 16;
 
-export function openFileTaskDb(options: FileTaskDbOptions): TaskDb {
+/** `path` is a file; its folder is made if need be. */
+export function createFileTaskDb(options: FileTaskDbOptions): TaskDb {
   return new FileTaskDb(options);
 }
 
@@ -46,7 +47,7 @@ class FileTaskDb implements TaskDb {
   #writing: Promise<void> | undefined;
   #closed = false;
 
-  constructor({ path, log, compactBytes = defaultCompactBytes }: FileTaskDbOptions) {
+  constructor({ path, log = silentLog, compactBytes = defaultCompactBytes }: FileTaskDbOptions) {
     this.#path = path;
     this.#log = log;
     this.#compactBytes = compactBytes;
@@ -142,7 +143,7 @@ class FileTaskDb implements TaskDb {
 }
 
 function temporary(path: string): string {
-  return join(dirname(path), '.tasks.new');
+  return `${path}.new`;
 }
 
 async function syncFolder(path: string): Promise<void> {

@@ -1,14 +1,17 @@
 /** A simulated manager: the real manager over the real Raft driver, on a simulated disk and network. */
-import type { RaftPorts } from '../../src/manager/raft/manager.ts';
-import { RaftManager } from '../../src/manager/raft/manager.ts';
-import { raftRuntime } from '../../src/manager/raft/runtime.ts';
+import { MemoryLogStore, MemorySnapshotStore } from 'raft-ts/sim';
+import { sleep } from '../../src/lib/clock.ts';
+import { ClusterError, messageOf } from '../../src/lib/errors.ts';
+import { between } from '../../src/lib/random.ts';
 import { newNode } from '../../src/manager/ca/ca.ts';
 import { Manager } from '../../src/manager/manager.ts';
+import { RaftManager, type RaftPorts } from '../../src/manager/raft/manager.ts';
+import type { Member } from '../../src/manager/raft/members.ts';
+import { raftRuntime } from '../../src/manager/raft/runtime.ts';
 import type { Store } from '../../src/manager/store/port.ts';
 import { MemoryStore } from '../../src/manager/store/store.ts';
 import { defaultClusterSpec } from '../../src/model/defaults.ts';
-import { MemoryLogStore, MemorySnapshotStore } from 'raft-ts/sim';
-import { between } from '../../src/lib/random.ts';
+import { clusterId, createDialer } from './dialer.ts';
 import { ProcessClock } from './process-clock.ts';
 import type { World } from './world.ts';
 
@@ -19,20 +22,27 @@ interface Process {
   readonly manager: Manager;
 }
 
+/** On disk since the node became a member. */
+interface RaftIdentity {
+  readonly raftId: number;
+  readonly members: readonly Member[];
+}
+
 export class ManagerHost {
   readonly name: string;
-  readonly raftId: number;
   readonly #world: World;
+  readonly #founder: boolean;
   readonly #log: MemoryLogStore;
   readonly #snapshots = new MemorySnapshotStore();
+  #identity: RaftIdentity | undefined;
   #process: Process | undefined;
   #starting: ProcessClock | undefined;
 
-  constructor(world: World, raftId: number) {
-    this.name = `m${raftId}`;
-    this.raftId = raftId;
+  constructor(world: World, number: number) {
+    this.name = `m${number}`;
     this.#world = world;
-    this.#log = new MemoryLogStore({ runtime: raftRuntime(world.clock, world.random), syncDelayMs: () => between(world.random, 0, 4) });
+    this.#founder = number === 1;
+    this.#log = new MemoryLogStore({ runtime: raftRuntime(world.clock, world.random), syncDelayMs: () => between(world.random, 0, 5) });
   }
 
   get process(): Process | undefined {
@@ -43,70 +53,111 @@ export class ManagerHost {
     return this.#process !== undefined || this.#starting !== undefined;
   }
 
+  get raftId(): number | undefined {
+    return this.#identity?.raftId;
+  }
+
   get addr(): string {
     return `${this.name}:2377`;
   }
 
   async start(): Promise<void> {
-    const { clock: worldClock, random, log } = this.#world;
-    const clock = new ProcessClock(worldClock);
+    if (this.alive) return;
+    const clock = new ProcessClock(this.#world.clock, this.name);
     this.#starting = clock;
+    this.#world.network.boot(this.name);
+    this.#identity ??= this.#founder ? { raftId: 1, members: [] } : await this.#join(clock);
+    await this.#open(clock, this.#identity);
+  }
+
+  async #open(clock: ProcessClock, identity: RaftIdentity): Promise<void> {
+    const { random, checkers } = this.#world;
+    const log = this.#world.logOf(this.name);
     const store = new MemoryStore({ proposer: null, now: () => clock.now() });
-    const runtime = raftRuntime(clock, random);
-    const transport = this.#world.bus.join(this.raftId);
-    const ports: RaftPorts = { log: this.#log, snapshots: this.#snapshots, transport, runtime };
-    const raft = await RaftManager.open({
-      self: { raftId: this.raftId, nodeId: this.name, addr: this.addr },
-      store,
-      ports,
-      clock,
-      log: log.part(this.name),
-      bootstrap: this.raftId === 1,
-      members: this.#world.knownMembers,
-      snapshotEveryEntries: 200,
-    });
-    if (this.#starting !== clock) return; // killed meanwhile
+    store.subscribe((commit) => checkers.committed(this.name, commit));
+    const ports: RaftPorts = {
+      log: this.#log.session(),
+      snapshots: this.#snapshots.session(),
+      transport: this.#world.bus.join(identity.raftId),
+      runtime: raftRuntime(clock, random),
+    };
+    const self = { raftId: identity.raftId, nodeId: this.name, addr: this.addr };
+    const options = { bootstrap: this.#founder, members: identity.members, snapshotEveryEntries: 150 };
+    const raft = await RaftManager.open({ self, store, ports, clock, log, ...options });
+    if (!clock.alive) return;
     raft.onFault((fault) => this.#world.fail(`${this.name} stopped: ${fault.message}`));
+    raft.onLeadership((isLeader, leader) => {
+      this.#world.trace(`${this.name} ${isLeader ? `leads in term ${raft.status().term}` : `follows ${leader?.nodeId ?? 'nobody'}`}`);
+    });
     const manager = new Manager({
       nodeId: this.name,
       store,
       consensus: raft,
-      dialer: this.#world.dialer(this.name, clock),
+      dialer: createDialer(this.#world, clock),
       clock,
       random,
-      log: log.part(this.name),
-      bootstrap: (target) => this.#bootstrap(target),
+      log,
+      ...(this.#founder ? { bootstrap: (target: Store) => this.#bootstrap(target) } : {}),
     });
     manager.start();
     this.#process = { clock, store, raft, manager };
     this.#starting = undefined;
   }
 
+  /** As a node does that was given the manager role: asks the founder, follows it to the leader. */
+  async #join(clock: ProcessClock): Promise<RaftIdentity> {
+    let addr = 'm1:2377';
+    for (;;) {
+      try {
+        const answer = await createDialer(this.#world, clock).dial(addr).joinRaft({ addr: this.addr });
+        if (answer.redirect === undefined) return answer;
+        addr = answer.redirect;
+      } catch (error) {
+        if (!(error instanceof ClusterError) || !error.retryable) throw error;
+        this.#world.trace(`${this.name} cannot join yet: ${messageOf(error)}`);
+        await sleep(clock, 500);
+      }
+    }
+  }
+
   /** Power loss: nothing runs on, what was not synced is gone. */
   crash(): void {
+    this.#end();
+    this.#world.network.powerOff(this.name);
+  }
+
+  /** SIGTERM: leadership is handed over first. */
+  async stop(): Promise<void> {
+    const process = this.#process;
+    if (process === undefined) return;
+    await process.manager.stop();
+    await process.raft.close({ transfer: true });
+    if (this.#process !== process) return; // power was lost meanwhile
+    this.#end();
+    this.#world.network.reset(this.name);
+  }
+
+  #end(): void {
     this.#process?.clock.kill();
     this.#starting?.kill();
     this.#process = undefined;
     this.#starting = undefined;
-    this.#world.bus.leave(this.raftId);
+    if (this.#identity !== undefined) this.#world.bus.leave(this.#identity.raftId);
     this.#log.crash();
     this.#snapshots.crash();
-    this.#world.network.reset(this.name);
   }
 
   async #bootstrap(store: Store): Promise<void> {
     await store.transact((tx) => {
       tx.create('cluster', {
-        id: 'simcluster',
+        id: clusterId,
         spec: defaultClusterSpec,
         rootCa: { certPem: 'simulated', keyPem: 'simulated', joinTokens: { worker: 'w', manager: 'm' } },
         removedNodes: {},
         nextRaftId: 2,
       });
-      for (const host of this.#world.managers) {
-        tx.create('node', { ...newNode(host.name, 'manager', 'drain', tx.now), manager: { raftId: host.raftId, addr: host.addr } });
-      }
-      for (const host of this.#world.agents) tx.create('node', newNode(host.name, 'worker', 'active', tx.now));
+      for (const { name } of this.#world.managers) tx.create('node', newNode(name, 'manager', 'drain', tx.now));
+      for (const { name } of this.#world.agents) tx.create('node', newNode(name, 'worker', 'active', tx.now));
     });
   }
 }

@@ -10,7 +10,7 @@ import type { ClusterView } from '../../model/view.ts';
 
 /** A part is full with this many tasks, or with this much payload (measured roughly). */
 const partTasksMax = 200;
-const partBytesMax = 1024 * 1024;
+const partBytesMax = 1_000_000;
 
 interface Sent {
   readonly desired: DesiredState;

@@ -128,6 +128,9 @@ export class RaftManager implements Proposer, Consensus, StateMachine<ApplyResul
     node.onFault((fault) => this.#failed(fault));
     node.onState((state) => this.#stateChanged(state));
     this.#noticeMembership();
+    // A group of one has nobody to wait for.
+    const { voters } = this.#members.conf;
+    if (voters.length === 1 && voters[0] === self.raftId) node.campaign();
   }
 
   // Proposer.

@@ -5,6 +5,8 @@ import type { NodeDescription } from '../../model/objects.ts';
 import { allCapabilities } from './capabilities.ts';
 import type { HostFacts } from './spec.ts';
 
+/** Docker's default. */
+const nofileMax = 1024 * 1024;
 const initPaths = ['/usr/bin/tini-static', '/usr/bin/docker-init', '/usr/libexec/docker/docker-init', '/sbin/docker-init', '/usr/bin/tini'];
 /** Seen from a network namespace made by `ip netns exec`, /sys is another one: pid 1 still has the host's. */
 const cgroupRoots = ['/sys/fs/cgroup', '/proc/1/root/sys/fs/cgroup'];
@@ -16,6 +18,7 @@ export function hostFacts(hostname: string): HostFacts {
     kernel: release(),
     capabilities: knownCapabilities(),
     swapAccounting: cgroupRoots.some((root) => existsSync(`${root}/memory/memory.memsw.limit_in_bytes`)),
+    nofile: Math.min(nofileMax, nofileLimit()),
     cgroupV2: cgroupRoots.some((root) => existsSync(`${root}/cgroup.controllers`)),
   };
 }
@@ -57,6 +60,17 @@ export function describeHost(
       ],
     },
   };
+}
+
+/** What the kernel and this process's own hard limit allow. */
+function nofileLimit(): number {
+  try {
+    const kernel = Number(readFileSync('/proc/sys/fs/nr_open', 'utf8').trim());
+    const own = Number(/^Max open files\s+\S+\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? kernel);
+    return Math.min(kernel, own);
+  } catch {
+    return 1024;
+  }
 }
 
 function knownCapabilities(): readonly string[] {

@@ -125,6 +125,21 @@ export class ImageStore {
     }
   }
 
+  /** The image's files, read-only, while `work` runs. */
+  view<T>(chainId: string, snapshotter: string, work: (mounts: readonly Mount[]) => Promise<T>): Promise<T> {
+    const { containerd, random } = this.#options;
+    return this.withLease(async (lease) => {
+      const key = `view-${newId(random)}`;
+      const view = { snapshotter, key, parent: chainId, labels: {} };
+      const { mounts } = await containerd.call(SnapshotsService.view, view, { lease });
+      try {
+        return await work(mounts);
+      } finally {
+        await containerd.call(SnapshotsService.remove, { snapshotter, key }).catch(() => {});
+      }
+    });
+  }
+
   #begin(key: string, reference: ImageReference, auth: RegistryAuth | undefined): Pull {
     const controller = new AbortController();
     const done = this.#ensure(reference, auth, controller.signal).finally(() => this.#pulls.delete(key));

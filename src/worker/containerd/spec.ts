@@ -24,6 +24,8 @@ export interface HostFacts {
   readonly capabilities: readonly string[];
   readonly swapAccounting: boolean;
   readonly cgroupV2: boolean;
+  /** Open files a container may have unless it asks for another limit. */
+  readonly nofile: number;
 }
 
 export interface SpecInput {
@@ -66,7 +68,7 @@ export const readonlyPaths: readonly string[] = ['/proc/bus', '/proc/fs', '/proc
 export function containerSpec(input: SpecInput): Record<string, unknown> {
   const { task, host } = input;
   const container = task.spec.ContainerSpec;
-  refuseUnsupported(task);
+  validateTask(task);
   const capabilities = resolveCapabilities(container.CapabilityAdd ?? [], container.CapabilityDrop ?? [], host.capabilities);
   const seccomp = seccompFor(container, host, capabilities);
   return {
@@ -100,7 +102,7 @@ function processOf(input: SpecInput, capabilities: readonly string[]): Record<st
     env: environmentOf(input),
     cwd: first === '' ? '/' : first,
     capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
-    rlimits: rlimitsOf(container.Ulimits ?? []),
+    rlimits: rlimitsOf(container.Ulimits ?? [], input.host.nofile),
     noNewPrivileges: container.Privileges?.NoNewPrivileges ?? false,
     oomScoreAdj: container.OomScoreAdj ?? 0,
   };
@@ -215,18 +217,18 @@ function resourcesOf(task: AssignedTask, host: HostFacts): Record<string, unknow
 const ulimitNames = new Set(
   'core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack'.split(' '),
 );
-/** containerd's own limit is often unlimited, which makes programs that close every descriptor crawl. */
-const defaultNofile = { type: 'RLIMIT_NOFILE', soft: 1024 * 1024, hard: 1024 * 1024 };
 /** Stands for unlimited: JSON numbers from here cannot hold RLIM_INFINITY (2^64 − 1), and nothing reaches this either. */
 const unlimited = 2 ** 63;
 
-function rlimitsOf(ulimits: readonly Ulimit[]): readonly Record<string, unknown>[] {
+function rlimitsOf(ulimits: readonly Ulimit[], nofile: number): readonly Record<string, unknown>[] {
   const given = ulimits.map((ulimit) => {
     if (!ulimitNames.has(ulimit.Name)) throw new ClusterError('invalid', `invalid ulimit type: ${ulimit.Name}`);
     const value = (number: number) => (number < 0 ? unlimited : number);
     return { type: `RLIMIT_${ulimit.Name.toUpperCase()}`, soft: value(ulimit.Soft), hard: value(ulimit.Hard) };
   });
-  return given.some((limit) => limit.type === defaultNofile.type) ? given : [defaultNofile, ...given];
+  if (given.some((limit) => limit.type === 'RLIMIT_NOFILE')) return given;
+  // containerd's own limit is often unlimited, which makes programs that close every descriptor crawl.
+  return [{ type: 'RLIMIT_NOFILE', soft: nofile, hard: nofile }, ...given];
 }
 
 function seccompFor(container: ContainerSpec, host: HostFacts, capabilities: readonly string[]): Seccomp | undefined {
@@ -236,7 +238,8 @@ function seccompFor(container: ContainerSpec, host: HostFacts, capabilities: rea
   return defaultSeccomp({ arch: host.arch, kernel: host.kernel, capabilities });
 }
 
-function refuseUnsupported(task: AssignedTask): void {
+/** Refuses what this driver cannot do, before anything is pulled or made. */
+export function validateTask(task: AssignedTask): void {
   const container = task.spec.ContainerSpec;
   const privileges = container.Privileges;
   if (privileges?.CredentialSpec) throw unsupported('a credential spec');
@@ -250,6 +253,10 @@ function refuseUnsupported(task: AssignedTask): void {
   if (task.spec.Runtime !== undefined && !['', 'container'].includes(task.spec.Runtime)) {
     throw unsupported(`runtime "${task.spec.Runtime}"`);
   }
+  const driver = task.spec.LogDriver;
+  if (!['', 'json-file'].includes(driver?.Name ?? '')) throw unsupported(`log driver "${driver?.Name ?? ''}"`);
+  const [option] = Object.keys(driver?.Options ?? {});
+  if (option !== undefined) throw unsupported(`log option "${option}"`);
 }
 
 function unsupported(thing: string): ClusterError {

@@ -34,7 +34,7 @@ export class TaskStates {
   }
 
   saveContainer(taskId: string, record: ContainerRecord): Promise<void> {
-    return writeAtomically(join(this.home(taskId), 'container.json'), JSON.stringify(record));
+    return writeAtomically(join(this.home(taskId), 'container.json'), JSON.stringify(record), false);
   }
 
   container(taskId: string): Promise<ContainerRecord | undefined> {
@@ -42,7 +42,7 @@ export class TaskStates {
   }
 
   saveExit(taskId: string, record: ExitRecord): Promise<void> {
-    return writeAtomically(join(this.home(taskId), 'exit.json'), JSON.stringify(record));
+    return writeAtomically(join(this.home(taskId), 'exit.json'), JSON.stringify(record), false);
   }
 
   exit(taskId: string): Promise<ExitRecord | undefined> {
@@ -64,6 +64,12 @@ export class TaskStates {
 
   async #read<T>(taskId: string, name: string): Promise<T | undefined> {
     const text = await readOrUndefined(join(this.home(taskId), name));
-    return text === undefined ? undefined : (JSON.parse(text) as T);
+    if (text === undefined) return undefined;
+    try {
+      return JSON.parse(text) as T;
+    } catch {
+      // Torn by a power cut, after which the container is gone too.
+      return undefined;
+    }
   }
 }

@@ -2,14 +2,14 @@
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
-/** Whole or not at all, also over a power cut. */
-export async function writeAtomically(path: string, data: string | Uint8Array, mode = 0o600): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
+/** Readers see the old or the new content, never a part; with `durable` also after a power cut. */
+export async function writeAtomically(path: string, data: string | Uint8Array, durable: boolean): Promise<void> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   const temporary = `${path}.new`;
-  const file = await open(temporary, 'w', mode);
+  const file = await open(temporary, 'w', 0o600);
   try {
     await file.writeFile(data);
-    await file.sync();
+    if (durable) await file.sync();
   } finally {
     await file.close();
   }

@@ -74,7 +74,7 @@ export class Volumes {
     if (request.copy) await withImage((root) => copyUp(root, request.target, data));
     const { name, labels, taskId } = request;
     const record: VolumeRecord = { name, labels, ...(taskId === undefined ? {} : { taskId }) };
-    await writeAtomically(join(home, 'volume.json'), JSON.stringify(record));
+    await writeAtomically(join(home, 'volume.json'), JSON.stringify(record), true);
     return data;
   }
 

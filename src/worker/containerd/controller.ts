@@ -1,0 +1,373 @@
+/** One task's container on containerd: what the Controller port asks, each step safe to repeat at any time. */
+import { sleep } from '../../lib/clock.ts';
+import { ClusterError, isKind, messageOf } from '../../lib/errors.ts';
+import type { AssignedTask } from '../../model/assignment.ts';
+import { hostPortsOf, stopGraceMs } from '../../model/defaults.ts';
+import type { ContainerStatus } from '../../model/objects.ts';
+import type { PortConfig } from '../../model/spec.ts';
+import type { Controller, Dependencies, Exit } from '../executor/port.ts';
+import type { Sandbox } from '../network/port.ts';
+import { readInRoot, withRootfs } from '../storage/rootfs.ts';
+import type { ExecutorContext } from './context.ts';
+import { Status } from './gen/containerd/task.ts';
+import { type HealthPlan, healthPlan, watchHealth } from './health.ts';
+import { initProgram, outOfMemory } from './host.ts';
+import type { LocalImage } from './image-store.ts';
+import type { TaskLog } from './logs/task-log.ts';
+import { taskMounts } from './mounts.ts';
+import { execute } from './process.ts';
+import { signalNumber } from './signals.ts';
+import { containerSpec, type OciMount, validateTask } from './spec.ts';
+import type { ContainerRecord, ExitRecord } from './task-state.ts';
+import { expandTemplate, type TemplateContext } from './template.ts';
+import { type ProcessUser, resolveUser } from './user.ts';
+
+export const taskLabel = 'tscluster.task';
+const lostExitCode = 137;
+const sigkill = 9;
+const retryMinMs = 100;
+const retryMaxMs = 5_000;
+
+export class ContainerController implements Controller {
+  readonly #context: ExecutorContext;
+  readonly #task: AssignedTask;
+  readonly #dependencies: Dependencies;
+  readonly #log: TaskLog;
+  /** Ends the watching of process and health: at removal, and when the agent stops. */
+  readonly #stop = new AbortController();
+  #record: ContainerRecord | undefined;
+  #pid = 0;
+  #exit: ExitRecord | undefined;
+  #exiting: Promise<Exit> | undefined;
+  #healthy: Promise<void> | undefined;
+  #unhealthy = false;
+
+  constructor(context: ExecutorContext, task: AssignedTask, dependencies: Dependencies) {
+    this.#context = context;
+    this.#task = task;
+    this.#dependencies = dependencies;
+    this.#log = context.logOf(task.id);
+    context.stopped.addEventListener('abort', () => this.#stop.abort(context.stopped.reason), { once: true });
+  }
+
+  async prepare(signal: AbortSignal): Promise<void> {
+    if ((await this.#exited()) !== undefined) return;
+    const { runtime, states, network } = this.#context;
+    const { id } = this.#task;
+    const process = await runtime.process(id);
+    const known = await states.container(id);
+    if (process !== undefined && known !== undefined) return this.#adopt(known, process.pid);
+    validateTask(this.#task);
+    const image = await this.#context.images.ensure(this.#task.spec.ContainerSpec.Image, undefined, signal);
+    signal.throwIfAborted();
+    const sandbox = await network.attach(this.#sandboxRequest());
+    await this.#log.open();
+    const mounts = await this.#mounts(image, sandbox);
+    signal.throwIfAborted();
+    await this.#create(image, sandbox, mounts);
+  }
+
+  async start(signal: AbortSignal): Promise<void> {
+    const exit = await this.#exited();
+    if (exit === undefined) await this.#startProcess();
+    const healthy = this.#watchHealth();
+    const ended = this.#watchExit();
+    if (healthy === undefined) return;
+    const early = await abortable(Promise.race([healthy, ended]), signal);
+    if (early !== undefined && (early.exitCode !== 0 || early.reason !== undefined)) throw earlyExit(early);
+  }
+
+  async wait(signal: AbortSignal): Promise<Exit> {
+    const exited = await this.#exited();
+    if (exited !== undefined) return exited;
+    await this.#load();
+    if (this.#record === undefined) throw new ClusterError('not_found', `no container of task ${this.#task.id}`);
+    void this.#watchHealth();
+    return abortable(this.#watchExit(), signal);
+  }
+
+  async shutdown(): Promise<void> {
+    if ((await this.#exited()) !== undefined) return;
+    await this.#load();
+    const { runtime } = this.#context;
+    const { id } = this.#task;
+    const process = await runtime.process(id);
+    if (process === undefined || process.status === Status.STOPPED) return;
+    if (process.status === Status.CREATED) return runtime.deleteTask(id);
+    const signal = this.#record?.stopSignal ?? signalNumber(this.#task.spec.ContainerSpec.StopSignal ?? '');
+    await runtime.kill(id, signal, false);
+    await this.#grace();
+    if (this.#exit !== undefined) return;
+    await runtime.kill(id, sigkill, true);
+    await this.#watchExit();
+  }
+
+  async remove(): Promise<void> {
+    this.#stop.abort(new ClusterError('cancelled', 'the task was removed'));
+    await this.#exiting?.catch(() => {});
+    await this.#context.removeTask(this.#task.id);
+  }
+
+  async status(): Promise<ContainerStatus | undefined> {
+    const { id } = this.#task;
+    const exit = await this.#exited();
+    if (exit !== undefined) return { containerId: id, pid: exit.pid, exitCode: exit.exitCode };
+    await this.#load();
+    if (this.#record === undefined) return undefined;
+    return { containerId: id, pid: this.#pid, exitCode: 0 };
+  }
+
+  ports(): readonly PortConfig[] {
+    return this.#exit === undefined ? (this.#record?.ports ?? []) : [];
+  }
+
+  async #create(image: LocalImage, sandbox: Sandbox, mounts: readonly OciMount[]): Promise<void> {
+    const { runtime, states, host, cgroupParent } = this.#context;
+    const { id, serviceId, serviceName, nodeId, spec } = this.#task;
+    const container = spec.ContainerSpec;
+    const cgroupsPath = `${cgroupParent}/${id}`;
+    const snapshotter = await this.#context.snapshotter();
+    const user = await this.#user(image, snapshotter);
+    const health = healthPlan(container.Healthcheck, image.config);
+    const templates = this.#templates();
+    const common = { task: this.#task, image: image.config, user, host, templates, cgroupsPath, mounts };
+    const netnsPath = sandbox.netnsPath === '' ? undefined : sandbox.netnsPath;
+    const ociSpec = containerSpec({ ...common, hostname: this.#hostname(), netnsPath, initPath: this.#initPath() });
+    this.#record = {
+      snapshotter,
+      cgroupsPath,
+      stopSignal: signalNumber(container.StopSignal ?? image.config.stopSignal),
+      ports: sandbox.ports,
+      ...(health === undefined ? {} : { health }),
+    };
+    await states.saveContainer(id, this.#record);
+    this.#pid = await runtime.create({
+      id,
+      labels: { [taskLabel]: id, 'tscluster.service': serviceId, 'tscluster.service-name': serviceName, 'tscluster.node': nodeId },
+      image: image.name,
+      spec: ociSpec,
+      snapshotter,
+      parent: image.chainId,
+      stdout: this.#log.stdoutPath,
+      stderr: this.#log.stderrPath,
+      terminal: container.TTY ?? false,
+    });
+  }
+
+  async #startProcess(): Promise<void> {
+    await this.#load();
+    const { runtime } = this.#context;
+    const { id } = this.#task;
+    const process = await runtime.process(id);
+    if (process === undefined) throw new ClusterError('failed_precondition', `container ${id} is not there`);
+    if (process.status === Status.CREATED) await runtime.start(id);
+  }
+
+  #sandboxRequest() {
+    const { id, spec, endpoint } = this.#task;
+    const { DNSConfig, Hosts } = spec.ContainerSpec;
+    return {
+      taskId: id,
+      hostname: this.#hostname(),
+      hostPorts: hostPortsOf(endpoint),
+      dns: {
+        nameservers: DNSConfig?.Nameservers ?? [],
+        search: DNSConfig?.Search ?? [],
+        options: DNSConfig?.Options ?? [],
+      },
+      extraHosts: Hosts ?? [],
+    };
+  }
+
+  #mounts(image: LocalImage, sandbox: Sandbox): Promise<readonly OciMount[]> {
+    const { volumes, taskFiles } = this.#context;
+    return taskMounts({
+      task: this.#task,
+      image: image.config,
+      templates: this.#templates(),
+      volumes,
+      taskFiles,
+      dependencies: this.#dependencies,
+      sandbox,
+      withImage: (work) => this.#withImage(image, work),
+    });
+  }
+
+  async #withImage<T>(image: LocalImage, work: (root: string) => Promise<T>): Promise<T> {
+    const snapshotter = await this.#context.snapshotter();
+    return this.#context.images.view(image.chainId, snapshotter, (mounts) =>
+      withRootfs(mounts, this.#context.scratchDirectory, work),
+    );
+  }
+
+  async #user(image: LocalImage, snapshotter: string): Promise<ProcessUser> {
+    const container = this.#task.spec.ContainerSpec;
+    const spec = container.User === undefined || container.User === '' ? image.config.user : container.User;
+    const files = await this.#context.accounts.of(`${snapshotter} ${image.chainId}`, () =>
+      this.#withImage(image, async (root) => ({
+        passwd: await readInRoot(root, '/etc/passwd'),
+        group: await readInRoot(root, '/etc/group'),
+      })),
+    );
+    return resolveUser(spec, files, container.Groups ?? []);
+  }
+
+  #initPath(): string | undefined {
+    if (this.#task.spec.ContainerSpec.Init !== true) return undefined;
+    const path = initProgram();
+    if (path !== undefined) return path;
+    const text = 'no init program on this node: install one with: apt-get install tini';
+    throw new ClusterError('failed_precondition', text);
+  }
+
+  #templates(): TemplateContext {
+    return templateContext(this.#task, this.#context);
+  }
+
+  #hostname(): string {
+    const own = this.#task.spec.ContainerSpec.Hostname ?? '';
+    return own === '' ? this.#task.id.slice(0, 12) : expandTemplate(own, this.#templates(), 'hostname');
+  }
+
+  async #adopt(record: ContainerRecord, pid: number): Promise<void> {
+    this.#record = record;
+    this.#pid = pid;
+    await this.#log.open();
+  }
+
+  /** What an earlier agent left. */
+  async #load(): Promise<void> {
+    if (this.#record !== undefined) return;
+    const record = await this.#context.states.container(this.#task.id);
+    if (record === undefined) return;
+    const process = await this.#context.runtime.process(this.#task.id);
+    await this.#adopt(record, process?.pid ?? 0);
+  }
+
+  async #exited(): Promise<ExitRecord | undefined> {
+    this.#exit ??= await this.#context.states.exit(this.#task.id);
+    return this.#exit;
+  }
+
+  #watchExit(): Promise<Exit> {
+    if (this.#exiting === undefined) {
+      this.#exiting = this.#untilExit();
+      this.#exiting.catch(() => {
+        this.#exiting = undefined;
+      });
+    }
+    return this.#exiting;
+  }
+
+  /** Waits over restarts of containerd. The end is written down before containerd forgets it. */
+  async #untilExit(): Promise<Exit> {
+    const ended = await this.#waitProcess();
+    const exitCode = ended?.exitStatus ?? lostExitCode;
+    const reason = ended === undefined ? 'the container is gone' : this.#reason(exitCode);
+    const at = ended?.at ?? this.#context.clock.now();
+    const exit = { exitCode, at, pid: this.#pid, ...(reason === undefined ? {} : { reason }) };
+    const { states, runtime } = this.#context;
+    await states.saveExit(this.#task.id, exit);
+    this.#exit = exit;
+    // Frees the shim's memory, and returns only when all output is in the files.
+    await runtime.deleteTask(this.#task.id).catch((error: unknown) => {
+      this.#context.log.warn('freeing an ended container', { task: this.#task.id, error: messageOf(error) });
+    });
+    await this.#log.finish();
+    return { exitCode, at, ...(reason === undefined ? {} : { reason }) };
+  }
+
+  async #waitProcess(): Promise<{ exitStatus: number; at: number | undefined } | undefined> {
+    const { runtime, clock } = this.#context;
+    const { id } = this.#task;
+    for (let delayMs = retryMinMs; ; delayMs = Math.min(delayMs * 2, retryMaxMs)) {
+      this.#stop.signal.throwIfAborted();
+      try {
+        return await runtime.wait(id, this.#stop.signal);
+      } catch (error) {
+        if (isKind(error, 'not_found')) return undefined;
+        if (this.#stop.signal.aborted) throw error;
+        this.#context.log.debug('waiting for a container', { task: id, error: messageOf(error) });
+      }
+      await sleep(clock, delayMs, this.#stop.signal);
+    }
+  }
+
+  #reason(exitCode: number): string | undefined {
+    if (this.#unhealthy) return 'unhealthy container';
+    if (exitCode !== lostExitCode || this.#record === undefined) return undefined;
+    return outOfMemory(this.#record.cgroupsPath) ? 'out of memory' : undefined;
+  }
+
+  /** Starts the checks once; resolves when first healthy. Undefined = the container has none. */
+  #watchHealth(): Promise<void> | undefined {
+    const plan = this.#record?.health;
+    if (plan === undefined || this.#exit !== undefined) return undefined;
+    this.#healthy ??= this.#health(plan);
+    return this.#healthy;
+  }
+
+  #health(plan: HealthPlan): Promise<void> {
+    const { clock, log } = this.#context;
+    const { id } = this.#task;
+    const until = new AbortController();
+    this.#stop.signal.addEventListener('abort', () => until.abort(), { once: true });
+    this.#watchExit().then(
+      () => until.abort(),
+      () => until.abort(),
+    );
+    return new Promise((resolve) => {
+      const report = (health: string) => {
+        log.info('container health', { task: id, health });
+        if (health === 'healthy') return resolve();
+        this.#unhealthy = true;
+        this.shutdown().catch((error: unknown) => {
+          log.warn('stopping an unhealthy container', { task: id, error: messageOf(error) });
+        });
+      };
+      const probe = (timeoutMs: number, signal: AbortSignal) => execute(this.#context, id, plan.args, { timeoutMs, signal });
+      watchHealth({ clock, plan, probe, report }, until.signal).catch((error: unknown) => {
+        if (!until.signal.aborted) log.warn('checking health', { task: id, error: messageOf(error) });
+      });
+    });
+  }
+
+  /** Until the process has ended or its time to stop is over. */
+  async #grace(): Promise<void> {
+    const over = new AbortController();
+    const ended = this.#watchExit().then(() => over.abort());
+    const graceMs = stopGraceMs(this.#task.spec);
+    const waited = sleep(this.#context.clock, graceMs, over.signal).catch(() => {});
+    await Promise.race([ended, waited]);
+  }
+}
+
+export function templateContext(
+  task: AssignedTask,
+  context: Pick<ExecutorContext, 'host' | 'platform'>,
+): TemplateContext {
+  const slot = task.slot === 0 ? task.nodeId : `${task.slot}`;
+  return {
+    Service: { ID: task.serviceId, Name: task.serviceName, Labels: task.serviceLabels },
+    Node: {
+      ID: task.nodeId,
+      Hostname: context.host.hostname,
+      Platform: { Architecture: context.platform.architecture, OS: context.platform.os },
+    },
+    Task: { ID: task.id, Name: `${task.serviceName}.${slot}.${task.id}`, Slot: slot },
+  };
+}
+
+function earlyExit(exit: Exit): ClusterError {
+  const detail = exit.reason === undefined ? '' : `: ${exit.reason}`;
+  return new ClusterError('failed_precondition', `task: non-zero exit (${exit.exitCode})${detail}`);
+}
+
+function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason);
+    const onAbort = () => reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}

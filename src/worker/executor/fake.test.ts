@@ -1,0 +1,39 @@
+import { seededRandom } from '../../lib/random.ts';
+import { ClusterError } from '../../lib/errors.ts';
+import { VirtualClock } from '../../lib/testing/virtual-clock.ts';
+import { assignedTask } from '../testing.ts';
+import { executorContract } from './contract.ts';
+import { FakeExecutor } from './fake.ts';
+
+executorContract('in memory', async () => {
+  const clock = new VirtualClock();
+  const executor = new FakeExecutor({ clock, random: seededRandom(1), prepareMs: [5, 50], startMs: [1, 20], stopMs: [1, 30] });
+  executor.failImage('missing:1', new ClusterError('not_found', 'No such image: missing:1'));
+  const codes = new Map<string, number>();
+  const printing = new Set<string>();
+  let count = 0;
+  const next = () => assignedTask(`task-${++count}`);
+  return {
+    executor,
+    restarted: async () => executor,
+    longTask: next,
+    endingTask: (exitCode) => {
+      const task = next();
+      codes.set(task.id, exitCode);
+      return task;
+    },
+    printingTask: () => {
+      const task = next();
+      codes.set(task.id, 0);
+      printing.add(task.id);
+      return task;
+    },
+    finish: (taskId) => {
+      if (printing.has(taskId)) for (const line of [1, 2, 3]) executor.write(taskId, `line-${line}\n`);
+      executor.exit(taskId, codes.get(taskId) ?? 0);
+    },
+    badTask: () => assignedTask('bad', { spec: { ContainerSpec: { Image: 'missing:1' } } }),
+    settle: (work) => clock.settle(work),
+    close: async () => {},
+  };
+});
