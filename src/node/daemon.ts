@@ -12,7 +12,7 @@ import { deferred } from '../lib/deferred.ts';
 import { ClusterError, messageOf } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import { realClock, realRandom, terminalLog } from '../lib/real.ts';
-import { type ContainerdRuntime, createContainerdExecutor } from '../worker/containerd/index.ts';
+import { type ContainerdExecutor, createContainerdExecutor } from '../worker/containerd/executor.ts';
 import type { NetworkDriver } from '../worker/network/port.ts';
 import { createRoutedNetwork } from '../worker/network/routed.ts';
 import { createFileTaskDb } from '../worker/task-db-file.ts';
@@ -40,7 +40,7 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
     log: log.part('network'),
   });
   const runtime = openRuntime(options, network, log);
-  const facts = await runtime.probe();
+  const facts = { version: await runtime.probe(), snapshotter: options.snapshotter ?? 'automatic' };
   await network.start();
   const node = new ClusterNode({
     dataDir: options.dataDir,
@@ -51,7 +51,7 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
     log,
     worker: { executor: runtime, openTaskDb: () => createFileTaskDb({ path: join(options.dataDir, 'tasks') }) },
     machine: machineFacts(options, facts),
-    resolveImage: (reference, auth) => runtime.resolveImage(reference, auth),
+    resolveImage: (reference) => runtime.resolveImage(reference),
     onFatal: ended.resolve,
   });
   const api = createApi({ node, clock: realClock, log: log.part('api'), version });
@@ -67,10 +67,11 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
   async function stop(): Promise<void> {
     await node.stop();
     await api.close();
+    await runtime.close();
   }
 }
 
-function openRuntime(options: DaemonOptions, network: NetworkDriver, log: Log): ContainerdRuntime {
+function openRuntime(options: DaemonOptions, network: NetworkDriver, log: Log): ContainerdExecutor {
   return createContainerdExecutor({
     address: options.containerd,
     namespace: options.containerdNamespace,

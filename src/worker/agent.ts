@@ -221,9 +221,11 @@ class NodeAgent implements Agent {
     const set = this.#inbox.add(part);
     if (set === 'gap') return this.#session.restart('assignments are missing');
     if (set === 'incomplete') return;
-    this.#applying = this.#applying.then(() => this.#apply(set)).catch((error) => {
-      this.#options.log.error('applying assignments', { reason: messageOf(error) });
-    });
+    this.#applying = this.#applying
+      .then(() => this.#apply(set))
+      .catch((error) => {
+        this.#options.log.error('applying assignments', { reason: messageOf(error) });
+      });
   }
 
   async #apply(set: AssignmentSet): Promise<void> {
@@ -232,7 +234,9 @@ class NodeAgent implements Agent {
     const changed = set.tasks.filter((task) => this.#tasks.has(task.id));
     // On disk first: what was accepted is not forgotten.
     await this.#write([
-      ...fresh.map((task): TaskDbChange => ({ kind: 'put', entry: { task, status: task.status, bootId: this.#bootId } })),
+      ...fresh.map(
+        (task): TaskDbChange => ({ kind: 'put', entry: { task, status: task.status, bootId: this.#bootId } }),
+      ),
       ...changed.flatMap((task) => this.#rewrite(task)),
     ]);
     if (!this.#running) return;

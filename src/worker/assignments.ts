@@ -74,7 +74,8 @@ export class DependencyStore implements Dependencies {
   ready(task: AssignedTask, signal: AbortSignal): Promise<void> {
     const { Secrets = [], Configs = [] } = task.spec.ContainerSpec;
     const here = () =>
-      Secrets.every((reference) => this.#secrets.has(reference.SecretID)) && Configs.every((reference) => this.#configs.has(reference.ConfigID));
+      Secrets.every((reference) => this.#secrets.has(reference.SecretID)) &&
+      Configs.every((reference) => this.#configs.has(reference.ConfigID));
     return this.#gate.until(() => this.#complete || here(), signal);
   }
 }

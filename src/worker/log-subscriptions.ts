@@ -84,7 +84,11 @@ class Subscription {
       return; // closed by the reader
     }
     const failed = results.find((result) => result.status === 'rejected');
-    this.#options.send({ kind: 'logEnd', subscription: this.#id, error: failed === undefined ? '' : messageOf(failed.reason) });
+    this.#options.send({
+      kind: 'logEnd',
+      subscription: this.#id,
+      error: failed === undefined ? '' : messageOf(failed.reason),
+    });
   }
 
   async #read(taskId: string, query: LogQuery): Promise<void> {
@@ -92,7 +96,8 @@ class Subscription {
     for await (const line of this.#options.executor.logs(taskId, query, signal)) {
       const text = line.text.length > lineBytesMax ? line.text.slice(0, lineBytesMax) : line.text;
       const bytes = Buffer.byteLength(text) + 100;
-      if (this.#bytes > 0 && this.#bytes + bytes > logMessageBytesMax) await this.#gate.until(() => this.#flush(), signal);
+      if (this.#bytes > 0 && this.#bytes + bytes > logMessageBytesMax)
+        await this.#gate.until(() => this.#flush(), signal);
       this.#lines.push({ ...line, text });
       this.#bytes += bytes;
       this.#flushSoon();

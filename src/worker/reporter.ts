@@ -80,6 +80,7 @@ export class Reporter {
       entry.sent = true;
       reports.push({ taskId, status: entry.status });
     }
-    for (let at = 0; at < reports.length; at += reportsPerMessageMax) send(reports.slice(at, at + reportsPerMessageMax));
+    for (let at = 0; at < reports.length; at += reportsPerMessageMax)
+      send(reports.slice(at, at + reportsPerMessageMax));
   }
 }

@@ -69,7 +69,8 @@ export class ManagerSession {
   setManagers(peers: readonly ManagerPeer[]): void {
     if (peers.length === 0) return;
     this.#managers = peers.slice(0, managersMax);
-    for (const addr of this.#failures.keys()) if (!this.#managers.some((peer) => peer.addr === addr)) this.#failures.delete(addr);
+    for (const addr of this.#failures.keys())
+      if (!this.#managers.some((peer) => peer.addr === addr)) this.#failures.delete(addr);
   }
 
   send(message: AgentMessage): boolean {
@@ -101,14 +102,16 @@ export class ManagerSession {
       }
       redirects = 0;
       if (manager !== undefined) this.#failures.set(manager.addr, ++this.#tries);
-      if (end.error !== undefined) this.#options.log.debug('session ended', { manager: manager?.addr, reason: messageOf(end.error) });
+      if (end.error !== undefined)
+        this.#options.log.debug('session ended', { manager: manager?.addr, reason: messageOf(end.error) });
       await this.#pause(failures);
       failures += 1;
     }
   }
 
   async #attempt(manager: ManagerPeer | undefined): Promise<{ end: End; welcomed: boolean }> {
-    if (manager === undefined) return { end: { error: new ClusterError('unavailable', 'no manager is known') }, welcomed: false };
+    if (manager === undefined)
+      return { end: { error: new ClusterError('unavailable', 'no manager is known') }, welcomed: false };
     const { clock, describe, dialer, addr, opened, closed, received } = this.#options;
     let peer: Peer | undefined;
     try {
@@ -180,8 +183,12 @@ class Connection {
 
   start(hello: AgentMessage): void {
     const { stream, clock } = this.#options;
-    this.#cancelTimer = clock.timer(welcomeLimitMs, () => this.finish({ error: new ClusterError('deadline', 'no answer from the manager') }));
-    stream.onClose((error) => this.finish({ error: error ?? new ClusterError('unavailable', 'the manager closed the session') }));
+    this.#cancelTimer = clock.timer(welcomeLimitMs, () =>
+      this.finish({ error: new ClusterError('deadline', 'no answer from the manager') }),
+    );
+    stream.onClose((error) =>
+      this.finish({ error: error ?? new ClusterError('unavailable', 'the manager closed the session') }),
+    );
     stream.onMessage((message) => this.#receive(message));
     this.send(hello);
   }
@@ -201,7 +208,8 @@ class Connection {
   #receive(message: ManagerMessage): void {
     if (this.#finished) return;
     this.#unanswered = 0;
-    if (message.kind === 'redirect') return this.finish({ redirect: message.leader, error: new ClusterError('unavailable', 'not the leader') });
+    if (message.kind === 'redirect')
+      return this.finish({ redirect: message.leader, error: new ClusterError('unavailable', 'not the leader') });
     if (message.kind === 'welcome') return this.#welcome(message.heartbeatMs);
     if (message.kind === 'beatAck') return this.#newPeriod(message.heartbeatMs);
     if (this.#welcomed) this.#options.received(message);

@@ -3,7 +3,7 @@
  * one line: a torn tail loses a whole batch or nothing. Writes that come together share one fsync.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm, type FileHandle } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { ClusterError } from '../lib/errors.ts';
 import { type Log, silentLog } from '../lib/log.ts';
@@ -44,7 +44,8 @@ class FileTaskDb implements TaskDb {
   /** The file may not hold what is in memory: the next write rewrites it. */
   #damaged = false;
   #waiting: Waiting[] = [];
-  #writing: Promise<void> | undefined;
+  #writing: Promise<void> = Promise.resolve();
+  #draining = false;
   #closed = false;
 
   constructor({ path, log = silentLog, compactBytes = defaultCompactBytes }: FileTaskDbOptions) {
@@ -76,12 +77,11 @@ class FileTaskDb implements TaskDb {
 
   write(changes: readonly TaskDbChange[]): Promise<void> {
     if (this.#closed) return Promise.reject(new ClusterError('failed_precondition', 'the task database is closed'));
-    if (this.#waiting.length >= waitingMax) return Promise.reject(new ClusterError('exhausted', 'too many writes wait for the disk'));
+    if (this.#waiting.length >= waitingMax)
+      return Promise.reject(new ClusterError('exhausted', 'too many writes wait for the disk'));
     return new Promise((resolve, reject) => {
       this.#waiting.push({ changes, resolve, reject });
-      this.#writing ??= this.#drain().finally(() => {
-        this.#writing = undefined;
-      });
+      if (!this.#draining) this.#writing = this.#drain();
     });
   }
 
@@ -94,6 +94,7 @@ class FileTaskDb implements TaskDb {
   }
 
   async #drain(): Promise<void> {
+    this.#draining = true;
     while (this.#waiting.length > 0) {
       const batch = this.#waiting;
       this.#waiting = [];
@@ -107,6 +108,7 @@ class FileTaskDb implements TaskDb {
         for (const { reject } of batch) reject(error);
       }
     }
+    this.#draining = false; // in the turn that saw nothing waiting: no write can slip in between
   }
 
   async #persist(batch: readonly Waiting[]): Promise<void> {

@@ -109,7 +109,12 @@ export class TaskManager {
 
   async #run(): Promise<void> {
     while (!this.#detached) {
-      this.#step = nextStep({ state: this.#status.state, desired: this.#desired, unassigned: this.#unassigned, lost: this.#lost });
+      this.#step = nextStep({
+        state: this.#status.state,
+        desired: this.#desired,
+        unassigned: this.#unassigned,
+        lost: this.#lost,
+      });
       this.#interrupt = new AbortController();
       const { signal } = this.#interrupt;
       const step = this.#step;
@@ -145,7 +150,10 @@ export class TaskManager {
   async #idle(signal: AbortSignal): Promise<void> {
     const { state } = this.#status;
     const before = this.#desired;
-    await this.#gate.until(() => this.#unassigned || this.#detached || (!isTerminal(state) && this.#desired !== before), signal);
+    await this.#gate.until(
+      () => this.#unassigned || this.#detached || (!isTerminal(state) && this.#desired !== before),
+      signal,
+    );
   }
 
   async #accept(): Promise<void> {
@@ -200,7 +208,10 @@ export class TaskManager {
     removed(task.id);
   }
 
-  async #failed(step: Step, { error, signal }: { readonly error: unknown; readonly signal: AbortSignal }): Promise<void> {
+  async #failed(
+    step: Step,
+    { error, signal }: { readonly error: unknown; readonly signal: AbortSignal },
+  ): Promise<void> {
     const { retryable, message } = toClusterError(error);
     const stopping = step === 'shutdown' || step === 'remove';
     const last = step !== 'wait' && !stopping && this.#attempts >= attemptsMax - 1;
@@ -239,13 +250,24 @@ export class TaskManager {
   }
 
   #observe(state: TaskState, message: string): void {
-    this.#report({ ...containerOf(this.#status), state: advance(this.#status.state, state), timestamp: this.#options.clock.now(), message, err: '' });
+    this.#report({
+      ...containerOf(this.#status),
+      state: advance(this.#status.state, state),
+      timestamp: this.#options.clock.now(),
+      message,
+      err: '',
+    });
   }
 
   /** With what the executor knows of the container now. */
   async #observeContainer(
     state: TaskState,
-    { message, err = '', at, exitCode }: { readonly message: string; readonly err?: string; readonly at?: number; readonly exitCode?: number },
+    {
+      message,
+      err = '',
+      at,
+      exitCode,
+    }: { readonly message: string; readonly err?: string; readonly at?: number; readonly exitCode?: number },
   ): Promise<void> {
     const known = (await this.#containerStatus()) ?? this.#status.container;
     const container = known === undefined || exitCode === undefined ? known : { ...known, exitCode };

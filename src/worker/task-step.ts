@@ -1,7 +1,7 @@
 /** What to do next for one task. Pure: the task manager carries it out, one step at a time. */
 import { assert } from '../lib/assert.ts';
-import type { Exit } from './executor/port.ts';
 import { type DesiredState, isTerminal, TaskState } from '../model/task-state.ts';
+import type { Exit } from './executor/port.ts';
 
 export type Step = 'accept' | 'prepare' | 'start' | 'wait' | 'shutdown' | 'remove' | 'idle';
 
@@ -33,7 +33,8 @@ export function advance(from: TaskState, to: TaskState): TaskState {
 
 /** Docker's words for how a container ended. */
 export function outcome(exit: Exit): { readonly state: TaskState; readonly message: string; readonly err: string } {
-  if (exit.exitCode === 0 && exit.reason === undefined) return { state: TaskState.complete, message: 'finished', err: '' };
+  if (exit.exitCode === 0 && exit.reason === undefined)
+    return { state: TaskState.complete, message: 'finished', err: '' };
   const why = exit.reason === undefined ? '' : `: ${exit.reason}`;
   return { state: TaskState.failed, message: 'started', err: `task: non-zero exit (${exit.exitCode})${why}` };
 }

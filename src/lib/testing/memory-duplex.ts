@@ -40,7 +40,9 @@ export function memoryDuplex<A, B>(clock: Clock, options: MemoryDuplexOptions = 
   };
 }
 
-type Event<T> = { readonly kind: 'message'; readonly message: T } | { readonly kind: 'close'; readonly error: Error | undefined };
+type Event<T> =
+  | { readonly kind: 'message'; readonly message: T }
+  | { readonly kind: 'close'; readonly error: Error | undefined };
 
 class End<Out, In> implements Duplex<Out, In> {
   readonly #clock: Clock;

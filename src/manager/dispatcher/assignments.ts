@@ -129,7 +129,8 @@ function needs(task: Task): Pick<Sent, 'secrets' | 'configs'> {
 }
 
 function assignedTask(task: Task): AssignedTask {
-  const { id, serviceId, serviceName, serviceLabels, slot, nodeId, spec, specVersion, endpoint, desired, status } = task;
+  const { id, serviceId, serviceName, serviceLabels, slot, nodeId, spec, specVersion, endpoint, desired, status } =
+    task;
   return { id, serviceId, serviceName, serviceLabels, slot, nodeId, spec, specVersion, endpoint, desired, status };
 }
 

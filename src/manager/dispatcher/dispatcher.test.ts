@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { ManagerMessage } from '../../model/assignment.ts';
 import { TaskState } from '../../model/task-state.ts';
-import { nodeDraft, rawSession, taskDraft, TestCluster } from './testing.ts';
+import { nodeDraft, rawSession, TestCluster, taskDraft } from './testing/cluster.ts';
 
 async function clusterWithNode(limits = {}) {
   const cluster = new TestCluster(limits);
@@ -58,7 +58,10 @@ describe('dispatcher: registration', () => {
     expect(session.refused()).toMatchObject({ kind: 'permission_denied' });
     const again = rawSession(cluster, 'n1');
     await cluster.clock.runUntilIdle();
-    expect(again.refused()).toMatchObject({ kind: 'permission_denied', message: 'node n1 has been removed from the swarm' });
+    expect(again.refused()).toMatchObject({
+      kind: 'permission_denied',
+      message: 'node n1 has been removed from the swarm',
+    });
   });
 
   test('anything but hello first, hello twice, and no hello at all end the stream', async () => {
@@ -177,7 +180,8 @@ describe('dispatcher: who is up', () => {
     await cluster.change((tx) => {
       for (let count = 2; count <= 6; count++) tx.create('node', nodeDraft(`n${count}`));
       const object = tx.cluster();
-      if (object !== undefined) tx.update('cluster', { ...object, spec: { ...object.spec, Dispatcher: { HeartbeatPeriod: 2e9 } } });
+      if (object !== undefined)
+        tx.update('cluster', { ...object, spec: { ...object.spec, Dispatcher: { HeartbeatPeriod: 2e9 } } });
     });
     session.left.send({ kind: 'beat' });
     await cluster.clock.runUntilIdle();
@@ -191,7 +195,13 @@ describe('dispatcher: assignments', () => {
   test('the full set has all tasks from assigned on, with only the secrets and configs that live tasks need', async () => {
     const cluster = await clusterWithNode();
     const uses = (secret: string) => ({
-      spec: { ContainerSpec: { Image: 'a', Secrets: [{ SecretID: secret, SecretName: secret }], Configs: [{ ConfigID: 'c1', ConfigName: 'c1' }] } },
+      spec: {
+        ContainerSpec: {
+          Image: 'a',
+          Secrets: [{ SecretID: secret, SecretName: secret }],
+          Configs: [{ ConfigID: 'c1', ConfigName: 'c1' }],
+        },
+      },
     });
     await cluster.change((tx) => {
       for (const id of ['s1', 's2', 's3']) tx.create('secret', { id, spec: { Name: id, Labels: {}, Data: 'YQ==' } });
@@ -224,7 +234,12 @@ describe('dispatcher: assignments', () => {
     });
     await cluster.clock.runUntilIdle();
     expect(session.sets()).toHaveLength(2);
-    expect(session.sets()[1]).toMatchObject({ kind: 'incremental', appliesTo: 1, resultsIn: 2, tasks: [{ id: 't1' }, { id: 't2' }] });
+    expect(session.sets()[1]).toMatchObject({
+      kind: 'incremental',
+      appliesTo: 1,
+      resultsIn: 2,
+      tasks: [{ id: 't1' }, { id: 't2' }],
+    });
     await cluster.change((tx) => tx.update('task', taskDraft('t1', 'n1', { status: status(TaskState.running) })));
     await cluster.clock.runUntilIdle();
     expect(session.sets()).toHaveLength(2);
@@ -286,17 +301,14 @@ describe('dispatcher: assignments', () => {
     await session.hello();
     cluster.managers.push({ nodeId: 'm2', addr: 'm2:2377' });
     await cluster.change((tx) => {
-      const draft = nodeDraft('n1');
-      tx.update('node', { ...draft, spec: { ...draft.spec, Role: 'manager' } });
+      tx.update('node', { ...nodeDraft('n1'), role: 'manager' });
       tx.create('node', { ...nodeDraft('m2'), manager: { raftId: 2, addr: 'm2:2377' } });
     });
     await cluster.clock.runUntilIdle();
-    expect(session.received.slice(4)).toEqual(
-      expect.arrayContaining([
-        { kind: 'role', role: 'manager' },
-        { kind: 'managers', peers: cluster.managers },
-      ]),
-    );
+    expect(session.received.slice(4)).toEqual([
+      { kind: 'managers', peers: cluster.managers },
+      { kind: 'role', role: 'manager' },
+    ]);
   });
 });
 
@@ -313,7 +325,8 @@ describe('dispatcher: status intake', () => {
     await cluster.clock.advance(10);
     return { cluster, session };
   }
-  const acks = (messages: readonly ManagerMessage[]) => messages.flatMap((message) => (message.kind === 'statusAck' ? message.reports : []));
+  const acks = (messages: readonly ManagerMessage[]) =>
+    messages.flatMap((message) => (message.kind === 'statusAck' ? message.reports : []));
 
   test('reports of one turn are one entry, and are acknowledged after it is committed', async () => {
     const { cluster, session } = await running();
@@ -333,7 +346,8 @@ describe('dispatcher: status intake', () => {
 
   test('states never go back, foreign tasks are left alone, unknown ones are acknowledged', async () => {
     const { cluster, session } = await running();
-    const report = (taskId: string, state: TaskState) => session.left.send({ kind: 'status', reports: [{ taskId, status: status(state) }] });
+    const report = (taskId: string, state: TaskState) =>
+      session.left.send({ kind: 'status', reports: [{ taskId, status: status(state) }] });
     report('t1', TaskState.running);
     await cluster.clock.advance(10);
     report('t1', TaskState.preparing);
@@ -350,7 +364,10 @@ describe('dispatcher: status intake', () => {
   test('in the same state a new explanation is stored, an equal one is not', async () => {
     const { cluster, session } = await running();
     const report = async (err: string) => {
-      session.left.send({ kind: 'status', reports: [{ taskId: 't1', status: { ...status(TaskState.preparing), err } }] });
+      session.left.send({
+        kind: 'status',
+        reports: [{ taskId: 't1', status: { ...status(TaskState.preparing), err } }],
+      });
       await cluster.clock.advance(10);
     };
     await report('registry away');
@@ -363,7 +380,10 @@ describe('dispatcher: status intake', () => {
 
   test('more reports than fit a message end the session', async () => {
     const { cluster, session } = await running();
-    const reports = Array.from({ length: 1_001 }, (_, index) => ({ taskId: `x${index}`, status: status(TaskState.running) }));
+    const reports = Array.from({ length: 1_001 }, (_, index) => ({
+      taskId: `x${index}`,
+      status: status(TaskState.running),
+    }));
     session.left.send({ kind: 'status', reports });
     await cluster.clock.runUntilIdle();
     expect(session.refused()).toMatchObject({ kind: 'invalid' });

@@ -79,7 +79,9 @@ export interface NodeSessions {
   onSessions(handle: (change: SessionChange) => void): () => void;
 }
 
-export type SessionChange = { readonly kind: 'opened' | 'ended'; readonly nodeId: string } | { readonly kind: 'stopped' };
+export type SessionChange =
+  | { readonly kind: 'opened' | 'ended'; readonly nodeId: string }
+  | { readonly kind: 'stopped' };
 
 export interface Dispatcher extends LeaderLoop, NodeSessions {
   /** A new stream from an authenticated node. */
@@ -174,7 +176,9 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
       return;
     }
     const { clock } = this.#options;
-    this.#unregistered.add(new Session({ stream, identity, peerAddress, clock, helloLimitMs: this.#limits.helloLimitMs, events: this }));
+    this.#unregistered.add(
+      new Session({ stream, identity, peerAddress, clock, helloLimitMs: this.#limits.helloLimitMs, events: this }),
+    );
   }
 
   sessionCount(): number {
@@ -206,12 +210,19 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
     this.#admit(nodeId);
     const node = store.view.get('node', nodeId);
     if (node === undefined) throw notFound(nodeId);
-    this.#nodes.get(nodeId)?.session.close(new ClusterError('cancelled', 'replaced by a newer session of the same node'));
+    this.#nodes
+      .get(nodeId)
+      ?.session.close(new ClusterError('cancelled', 'replaced by a newer session of the same node'));
     const heartbeatMs = this.#periodMs();
     const assignments = new Assignments(nodeId);
     this.#nodes.set(nodeId, { session, assignments, dirty: new Set(), role: node.role, heartbeatMs });
     this.#liveness.watch(nodeId, heartbeatMs * this.#limits.missedBeats);
-    this.#writer.write(nodeId, { state: 'ready', message: '', addr: addressOf(addr, session.peerAddress), description });
+    this.#writer.write(nodeId, {
+      state: 'ready',
+      message: '',
+      addr: addressOf(addr, session.peerAddress),
+      description,
+    });
     session.send({ kind: 'welcome', session: newId(random), heartbeatMs });
     session.send({ kind: 'managers', peers: this.#options.managers() });
     session.send({ kind: 'role', role: node.role });
@@ -260,7 +271,8 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
     this.#unregistered.delete(session);
     if (this.#nodes.get(session.nodeId)?.session !== session) return;
     this.#nodes.delete(session.nodeId);
-    if (error !== undefined) this.#options.log.debug('session ended', { node: session.nodeId, reason: messageOf(error) });
+    if (error !== undefined)
+      this.#options.log.debug('session ended', { node: session.nodeId, reason: messageOf(error) });
     this.#tell({ kind: 'ended', nodeId: session.nodeId });
   }
 
@@ -281,7 +293,8 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
       return new ClusterError('permission_denied', `node ${nodeId} has been removed from the swarm`);
     }
     if (view.get('node', nodeId) === undefined) return notFound(nodeId);
-    if (this.#unregistered.size >= this.#limits.unregisteredMax) return new ClusterError('exhausted', 'too many agents are registering');
+    if (this.#unregistered.size >= this.#limits.unregisteredMax)
+      return new ClusterError('exhausted', 'too many agents are registering');
     return undefined;
   }
 
@@ -322,12 +335,13 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
     if (event.table === 'task') {
       const id = event.after?.id ?? event.before?.id ?? '';
       this.#taskChanged(event.after?.nodeId ?? '', id);
-      if (event.before !== undefined && event.before.nodeId !== event.after?.nodeId) this.#taskChanged(event.before.nodeId, id);
+      if (event.before !== undefined && event.before.nodeId !== event.after?.nodeId)
+        this.#taskChanged(event.before.nodeId, id);
     } else if (event.table === 'node') {
       const id = event.after?.id ?? event.before?.id ?? '';
       if (event.before?.manager?.addr !== event.after?.manager?.addr) this.#managersDirty = true;
       if (event.after === undefined) this.#nodeRemoved(id);
-      else if (event.before?.spec.Role !== event.after.spec.Role) this.#dirty.add(id);
+      else if (event.before?.role !== event.after.role) this.#dirty.add(id);
     } else if (event.table === 'cluster') {
       this.#managersDirty = true;
     }
@@ -346,7 +360,9 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
     const session = this.#nodes.get(nodeId)?.session;
     if (session === undefined) return;
     // Out of the store's commit handler, which must only record.
-    this.#options.clock.defer(() => session.close(new ClusterError('permission_denied', `node ${nodeId} has been removed from the swarm`)));
+    this.#options.clock.defer(() =>
+      session.close(new ClusterError('permission_denied', `node ${nodeId} has been removed from the swarm`)),
+    );
   }
 
   #pushChanges(): void {

@@ -49,7 +49,8 @@ export class StatusIntake {
     if (this.#waiting.size + reports.length > this.#options.waitingMax) {
       throw new ClusterError('exhausted', 'too many task statuses wait to be stored');
     }
-    for (const { taskId, status } of reports) this.#put({ nodeId, report: { taskId, status: cleanStatus(status) }, acknowledge });
+    for (const { taskId, status } of reports)
+      this.#put({ nodeId, report: { taskId, status: cleanStatus(status) }, acknowledge });
     this.#loop.trigger();
   }
 
@@ -124,7 +125,10 @@ function isNews(task: Task, status: TaskStatus): boolean {
   if (state !== task.status.state) return state > task.status.state;
   if (isTerminal(state)) return false;
   const { message, err, container, ports } = task.status;
-  return JSON.stringify([message, err, container, ports]) !== JSON.stringify([status.message, status.err, status.container, status.ports]);
+  return (
+    JSON.stringify([message, err, container, ports]) !==
+    JSON.stringify([status.message, status.err, status.container, status.ports])
+  );
 }
 
 const textMax = 4096;

@@ -51,7 +51,8 @@ export class NodeWriter {
     let again = false;
     try {
       // The wish is read at build time: it may have been replaced since, and a rebuilt transaction must not write an old one.
-      again = (await this.#store.batch(taken, (tx, [nodeId]) => apply(tx, nodeId, this.#wishes.get(nodeId)))).refused > 0;
+      again =
+        (await this.#store.batch(taken, (tx, [nodeId]) => apply(tx, nodeId, this.#wishes.get(nodeId)))).refused > 0;
     } catch (error) {
       again = true;
       this.#log.debug('writing node status', { reason: messageOf(error) });
@@ -72,5 +73,9 @@ function apply(tx: Transaction, nodeId: string, wish: NodeWish | undefined): voi
   const sameStatus = node.status.state === state && node.status.message === message && node.status.addr === addr;
   if (sameStatus && JSON.stringify(node.description) === JSON.stringify(description)) return;
   const since = node.status.state === state ? node.status.since : tx.now;
-  tx.update('node', { ...node, status: { state, message, addr, since }, ...(description === undefined ? {} : { description }) });
+  tx.update('node', {
+    ...node,
+    status: { state, message, addr, since },
+    ...(description === undefined ? {} : { description }),
+  });
 }

@@ -1,8 +1,13 @@
+import { unreachable } from '../../lib/assert.ts';
 import type { Cancel, Clock } from '../../lib/clock.ts';
 import { ClusterError } from '../../lib/errors.ts';
-import { unreachable } from '../../lib/assert.ts';
 import type { Duplex } from '../../lib/stream.ts';
-import { type AgentMessage, type ManagerMessage, reportsPerMessageMax, type TaskReport } from '../../model/assignment.ts';
+import {
+  type AgentMessage,
+  type ManagerMessage,
+  reportsPerMessageMax,
+  type TaskReport,
+} from '../../model/assignment.ts';
 import type { NodeDescription } from '../../model/objects.ts';
 import type { Identity } from '../../rpc/port.ts';
 
@@ -42,7 +47,9 @@ export class Session {
     this.peerAddress = peerAddress;
     this.#stream = stream;
     this.#events = events;
-    this.#cancelHello = clock.timer(helloLimitMs, () => this.close(new ClusterError('deadline', 'no hello from the agent')));
+    this.#cancelHello = clock.timer(helloLimitMs, () =>
+      this.close(new ClusterError('deadline', 'no hello from the agent')),
+    );
     stream.onClose((error) => this.#closed(error));
     stream.onMessage((message) => this.#receive(message));
   }
@@ -87,7 +94,8 @@ export class Session {
       case 'leaving':
         return this.#events.leaving(this);
       case 'status':
-        if (message.reports.length > reportsPerMessageMax) throw new ClusterError('invalid', 'too many task statuses in one message');
+        if (message.reports.length > reportsPerMessageMax)
+          throw new ClusterError('invalid', 'too many task statuses in one message');
         return this.#events.status(this, message.reports);
       case 'log':
       case 'logEnd':

@@ -95,7 +95,8 @@ export class LogRequest {
     if (change.kind === 'stopped') {
       this.#failure ??= new ClusterError('unavailable', 'log stream closed: this manager is not the leader any more');
     } else if (change.kind === 'opened') {
-      if (this.#lost.delete(change.nodeId)) this.#ask(this.#following().filter((task) => task.nodeId === change.nodeId));
+      if (this.#lost.delete(change.nodeId))
+        this.#ask(this.#following().filter((task) => task.nodeId === change.nodeId));
     } else {
       this.#nodeLost(change.nodeId);
     }
@@ -104,7 +105,8 @@ export class LogRequest {
 
   close(): void {
     this.#unsubscribe();
-    for (const { id, nodeId } of this.#subscriptions.values()) this.#options.dispatcher.sendTo(nodeId, { kind: 'logClose', subscription: id });
+    for (const { id, nodeId } of this.#subscriptions.values())
+      this.#options.dispatcher.sendTo(nodeId, { kind: 'logClose', subscription: id });
     this.#subscriptions.clear();
     this.#batches.length = 0;
   }
@@ -125,7 +127,8 @@ export class LogRequest {
   #matching(): readonly Task[] {
     const { store, selector } = this.#options;
     const task = 'taskId' in selector ? store.view.get('task', selector.taskId) : undefined;
-    const tasks = 'serviceId' in selector ? [...store.view.tasksOfService(selector.serviceId)] : task === undefined ? [] : [task];
+    const tasks =
+      'serviceId' in selector ? [...store.view.tasksOfService(selector.serviceId)] : task === undefined ? [] : [task];
     return tasks.filter(hasLog);
   }
 
@@ -154,7 +157,11 @@ export class LogRequest {
     }
     for (const [nodeId, ofNode] of byNode) {
       for (let at = 0; at < ofNode.length; at += taskIdsPerMessageMax) {
-        this.#askNode(nodeId, ofNode.slice(at, at + taskIdsPerMessageMax).map((task) => task.id), fromStart);
+        this.#askNode(
+          nodeId,
+          ofNode.slice(at, at + taskIdsPerMessageMax).map((task) => task.id),
+          fromStart,
+        );
       }
     }
   }
@@ -194,7 +201,11 @@ export class LogRequest {
   #read(subscription: Subscription): void {
     subscription.waiting -= 1;
     if (!this.#subscriptions.has(subscription.id)) return;
-    this.#options.dispatcher.sendTo(subscription.nodeId, { kind: 'logAck', subscription: subscription.id, messages: 1 });
+    this.#options.dispatcher.sendTo(subscription.nodeId, {
+      kind: 'logAck',
+      subscription: subscription.id,
+      messages: 1,
+    });
   }
 
   #nodeLost(nodeId: string): void {

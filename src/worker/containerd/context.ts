@@ -9,7 +9,7 @@ import type { Containerd } from './client.ts';
 import type { ImageStore } from './image-store.ts';
 import type { TaskLog } from './logs/task-log.ts';
 import type { Runtime } from './runtime.ts';
-import type { HostFacts } from './spec.ts';
+import type { HostFacts, LogLimits } from './spec.ts';
 import type { TaskStates } from './task-state.ts';
 
 export interface Accounts {
@@ -37,7 +37,8 @@ export interface ExecutorContext {
   /** Aborts when the agent stops. */
   readonly stopped: AbortSignal;
   snapshotter(): Promise<string>;
-  logOf(taskId: string): TaskLog;
+  /** One object per task; limits count when it is made. */
+  logOf(taskId: string, limits?: LogLimits): TaskLog;
   /** Everything of a task, whatever state it is in. */
   removeTask(taskId: string): Promise<void>;
 }

@@ -17,7 +17,7 @@ import type { TaskLog } from './logs/task-log.ts';
 import { taskMounts } from './mounts.ts';
 import { execute } from './process.ts';
 import { signalNumber } from './signals.ts';
-import { containerSpec, type OciMount, validateTask } from './spec.ts';
+import { containerSpec, logLimits, type OciMount, validateTask } from './spec.ts';
 import type { ContainerRecord, ExitRecord } from './task-state.ts';
 import { expandTemplate, type TemplateContext } from './template.ts';
 import { type ProcessUser, resolveUser } from './user.ts';
@@ -32,7 +32,6 @@ export class ContainerController implements Controller {
   readonly #context: ExecutorContext;
   readonly #task: AssignedTask;
   readonly #dependencies: Dependencies;
-  readonly #log: TaskLog;
   /** Ends the watching of process and health: at removal, and when the agent stops. */
   readonly #stop = new AbortController();
   #record: ContainerRecord | undefined;
@@ -46,9 +45,10 @@ export class ContainerController implements Controller {
     this.#context = context;
     this.#task = task;
     this.#dependencies = dependencies;
-    this.#log = context.logOf(task.id);
-    context.stopped.addEventListener('abort', () => this.#stop.abort(context.stopped.reason), { once: true });
+    context.stopped.addEventListener('abort', this.#onAgentStop, { once: true });
   }
+
+  readonly #onAgentStop = (): void => this.#stop.abort(this.#context.stopped.reason);
 
   async prepare(signal: AbortSignal): Promise<void> {
     if ((await this.#exited()) !== undefined) return;
@@ -105,7 +105,10 @@ export class ContainerController implements Controller {
   async remove(): Promise<void> {
     this.#stop.abort(new ClusterError('cancelled', 'the task was removed'));
     await this.#exiting?.catch(() => {});
+    this.#context.stopped.removeEventListener('abort', this.#onAgentStop);
     await this.#context.removeTask(this.#task.id);
+    this.#record = undefined;
+    this.#exit = undefined;
   }
 
   async status(): Promise<ContainerStatus | undefined> {
@@ -119,6 +122,11 @@ export class ContainerController implements Controller {
 
   ports(): readonly PortConfig[] {
     return this.#exit === undefined ? (this.#record?.ports ?? []) : [];
+  }
+
+  /** The same object that serves the task's readers; made when first used, so that a bad option is an error of prepare. */
+  get #log(): TaskLog {
+    return this.#context.logOf(this.#task.id, logLimits(this.#task.spec.LogDriver));
   }
 
   async #create(image: LocalImage, sandbox: Sandbox, mounts: readonly OciMount[]): Promise<void> {

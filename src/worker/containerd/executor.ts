@@ -19,7 +19,7 @@ import { Volumes } from '../storage/volumes.ts';
 import { Containerd } from './client.ts';
 import type { Accounts, ExecutorContext } from './context.ts';
 import { ContainerController, taskLabel } from './controller.ts';
-import { describeHost, hostFacts } from './host.ts';
+import { describeHost, hostFacts, removeEmptyCgroup } from './host.ts';
 import { ImageStore, type ResolvedImage } from './image-store.ts';
 import { readLog } from './logs/reader.ts';
 import { hasLog, TaskLog } from './logs/task-log.ts';
@@ -27,6 +27,7 @@ import type { RegistryAuth } from './registry/auth.ts';
 import { hostPlatform } from './registry/manifest.ts';
 import { Registry } from './registry/registry.ts';
 import { Runtime } from './runtime.ts';
+import { type LogLimits, logLimits } from './spec.ts';
 import { TaskStates } from './task-state.ts';
 
 export type { ResolvedImage } from './image-store.ts';
@@ -66,8 +67,6 @@ export interface ContainerdExecutor extends Executor {
   close(): Promise<void>;
 }
 
-const logFileBytesMax = 10 * 1024 * 1024;
-const logFilesMax = 3;
 const accountsMax = 256;
 
 export function createContainerdExecutor(options: ContainerdExecutorOptions): ContainerdExecutor {
@@ -118,7 +117,7 @@ class Driver implements ContainerdExecutor {
       cgroupParent: options.cgroupParent ?? '/tscluster',
       scratchDirectory: join(stateDir, 'scratch'),
       stopped: this.#stopped.signal,
-      logOf: (taskId) => this.#logOf(taskId),
+      logOf: (taskId, limits) => this.#logOf(taskId, limits),
       removeTask: (taskId) => this.#remove(taskId),
     };
   }
@@ -173,15 +172,17 @@ class Driver implements ContainerdExecutor {
   async close(): Promise<void> {
     this.#stopped.abort(new ClusterError('cancelled', 'the agent stops'));
     await Promise.all([...this.#logs.values()].map((log) => log.close()));
+    await this.#context.taskFiles.close();
+    removeEmptyCgroup(this.#context.cgroupParent);
     this.#containerd.close();
   }
 
-  #logOf(taskId: string): TaskLog {
+  #logOf(taskId: string, limits: LogLimits = logLimits(undefined)): TaskLog {
     const known = this.#logs.get(taskId);
     if (known !== undefined) return known;
     const { clock, log } = this.#options;
     const directory = this.#context.states.logDirectory(taskId);
-    const made = new TaskLog({ directory, clock, log, fileBytesMax: logFileBytesMax, filesMax: logFilesMax });
+    const made = new TaskLog({ directory, clock, log, ...limits });
     this.#logs.set(taskId, made);
     return made;
   }

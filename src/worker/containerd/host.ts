@@ -1,5 +1,5 @@
 /** What the host is, and what of it a task may see. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
 import { arch, availableParallelism, machine, release, totalmem } from 'node:os';
 import type { NodeDescription } from '../../model/objects.ts';
 import { allCapabilities } from './capabilities.ts';
@@ -43,6 +43,27 @@ export function outOfMemory(cgroupsPath: string): boolean {
   });
 }
 
+/** The parent of all containers' cgroups stays behind when the last is gone: runc does not remove what it made on the way. */
+export function removeEmptyCgroup(parent: string): void {
+  for (const root of cgroupRoots) {
+    for (const directory of [root, ...subdirectories(root)]) {
+      try {
+        rmdirSync(`${directory}${parent}`);
+      } catch {
+        // Not there, or still in use.
+      }
+    }
+  }
+}
+
+function subdirectories(root: string): readonly string[] {
+  try {
+    return readdirSync(root).map((name) => `${root}/${name}`);
+  } catch {
+    return [];
+  }
+}
+
 export function describeHost(
   hostname: string,
   engine: { readonly version: string; readonly labels: Readonly<Record<string, string>> },
@@ -73,10 +94,12 @@ function nofileLimit(): number {
   }
 }
 
+/** Those this process may hand on, which are those containerd may: `ALL` cannot mean more. */
 function knownCapabilities(): readonly string[] {
   try {
-    const last = Number(readFileSync('/proc/sys/kernel/cap_last_cap', 'utf8').trim());
-    return allCapabilities.slice(0, last + 1);
+    const mask = /^CapBnd:\s+([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
+    if (mask === undefined) return allCapabilities;
+    return allCapabilities.filter((_name, at) => ((BigInt(`0x${mask}`) >> BigInt(at)) & 1n) === 1n);
   } catch {
     return allCapabilities;
   }

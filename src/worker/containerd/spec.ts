@@ -1,7 +1,7 @@
 /** An OCI runtime spec with Docker's defaults, from a task, its image and what the node prepared for it. Pure. */
 import { ClusterError } from '../../lib/errors.ts';
 import type { AssignedTask } from '../../model/assignment.ts';
-import type { ContainerSpec, Ulimit } from '../../model/spec.ts';
+import type { ContainerSpec, TaskSpec, Ulimit } from '../../model/spec.ts';
 import { resolveCapabilities } from './capabilities.ts';
 import type { ImageConfig } from './registry/manifest.ts';
 import { defaultSeccomp, type Seccomp } from './seccomp.ts';
@@ -253,10 +253,37 @@ export function validateTask(task: AssignedTask): void {
   if (task.spec.Runtime !== undefined && !['', 'container'].includes(task.spec.Runtime)) {
     throw unsupported(`runtime "${task.spec.Runtime}"`);
   }
-  const driver = task.spec.LogDriver;
-  if (!['', 'json-file'].includes(driver?.Name ?? '')) throw unsupported(`log driver "${driver?.Name ?? ''}"`);
-  const [option] = Object.keys(driver?.Options ?? {});
-  if (option !== undefined) throw unsupported(`log option "${option}"`);
+  logLimits(task.spec.LogDriver);
+}
+
+export interface LogLimits {
+  readonly fileBytesMax: number;
+  readonly filesMax: number;
+}
+
+const logDefaults: LogLimits = { fileBytesMax: 10 * 1024 * 1024, filesMax: 3 };
+const logFilesMax = 100;
+
+/** The json-file driver's `max-size` and `max-file`; logs here are always bounded. */
+export function logLimits(driver: TaskSpec['LogDriver']): LogLimits {
+  const name = driver?.Name ?? '';
+  if (!['', 'json-file'].includes(name)) throw unsupported(`log driver "${name}"`);
+  const { 'max-size': size, 'max-file': files, ...others } = driver?.Options ?? {};
+  const [other] = Object.keys(others);
+  if (other !== undefined) throw unsupported(`log option "${other}"`);
+  const filesMax = files === undefined ? logDefaults.filesMax : Number(files);
+  if (!Number.isInteger(filesMax) || filesMax < 1 || filesMax > logFilesMax) {
+    throw new ClusterError('invalid', `invalid log option max-file: "${files ?? ''}"`);
+  }
+  return { fileBytesMax: size === undefined ? logDefaults.fileBytesMax : sizeBytes(size), filesMax };
+}
+
+function sizeBytes(text: string): number {
+  const match = /^(\d+)([kmg]?)b?$/i.exec(text);
+  const factor = { '': 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 }[match?.[2]?.toLowerCase() ?? ''];
+  const bytes = Number(match?.[1] ?? 0) * (factor ?? 0);
+  if (bytes <= 0) throw new ClusterError('invalid', `invalid log option max-size: "${text}"`);
+  return bytes;
 }
 
 function unsupported(thing: string): ClusterError {

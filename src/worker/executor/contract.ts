@@ -25,135 +25,173 @@ export interface ExecutorHarness {
 const nothing: Dependencies = { secret: () => undefined, config: () => undefined };
 const everything: LogQuery = { stdout: true, stderr: true, follow: false, tail: -1, since: 0, until: 0 };
 
+/** What the tests of one group work with; `harness` is a fresh one for each test. */
+interface Subject {
+  harness: ExecutorHarness;
+  run(task: AssignedTask): Promise<Controller>;
+}
+
+const never = () => new AbortController().signal;
+
 export function executorContract(name: string, make: () => Promise<ExecutorHarness>): void {
   describe(`executor contract: ${name}`, () => {
-    let harness: ExecutorHarness;
-    beforeEach(async () => {
-      harness = await make();
-    });
-    afterEach(() => harness.close());
-
-    const never = () => new AbortController().signal;
-    const run = async (task: AssignedTask): Promise<Controller> => {
-      const controller = harness.executor.controller(task, nothing);
-      await harness.settle(controller.prepare(never()));
-      await harness.settle(controller.start(never()));
-      return controller;
+    let current: ExecutorHarness | undefined;
+    const subject: Subject = {
+      get harness() {
+        if (current === undefined) throw new Error('no harness outside of a test');
+        return current;
+      },
+      async run(task) {
+        const controller = this.harness.executor.controller(task, nothing);
+        await this.harness.settle(controller.prepare(never()));
+        await this.harness.settle(controller.start(never()));
+        return controller;
+      },
     };
-
-    test('a task is unknown before prepare, runs after start, and its exit code is told', async () => {
-      const task = harness.endingTask(3);
-      const controller = harness.executor.controller(task, nothing);
-      expect(await harness.settle(controller.status())).toBeUndefined();
-      await harness.settle(controller.prepare(never()));
-      expect(await harness.settle(harness.executor.existing())).toContain(task.id);
-      await harness.settle(controller.start(never()));
-      const exit = controller.wait(never());
-      harness.finish(task.id);
-      expect(await harness.settle(exit)).toMatchObject({ exitCode: 3 });
-      expect(await harness.settle(controller.status())).toMatchObject({ exitCode: 3 });
+    beforeEach(async () => {
+      current = await make();
     });
+    afterEach(() => subject.harness.close());
+    stepTests(subject);
+    endTests(subject);
+    logTests(subject);
+  });
+}
 
-    test('prepare and start are safe to repeat, and keep the process', async () => {
-      const task = harness.longTask();
-      const controller = await run(task);
-      const before = await harness.settle(controller.status());
-      expect(before?.pid).toBeGreaterThan(0);
-      await harness.settle(controller.prepare(never()));
-      await harness.settle(controller.start(never()));
-      expect(await harness.settle(controller.status())).toEqual(before);
-    });
+function stepTests(subject: Subject): void {
+  test('a task is unknown before prepare, runs after start, and its exit code is told', async () => {
+    const { harness } = subject;
+    const task = harness.endingTask(3);
+    const controller = harness.executor.controller(task, nothing);
+    expect(await harness.settle(controller.status())).toBeUndefined();
+    await harness.settle(controller.prepare(never()));
+    expect(await harness.settle(harness.executor.existing())).toContain(task.id);
+    await harness.settle(controller.start(never()));
+    const exit = controller.wait(never());
+    harness.finish(task.id);
+    expect(await harness.settle(exit)).toMatchObject({ exitCode: 3 });
+    expect(await harness.settle(controller.status())).toMatchObject({ exitCode: 3 });
+  });
 
-    test('start does not run a process again that has ended', async () => {
-      const task = harness.endingTask(4);
-      const controller = await run(task);
-      harness.finish(task.id);
-      await harness.settle(controller.wait(never()));
-      await harness.settle(controller.start(never()));
-      expect(await harness.settle(controller.wait(never()))).toMatchObject({ exitCode: 4 });
-    });
+  test('prepare and start are safe to repeat, and keep the process', async () => {
+    const { harness } = subject;
+    const task = harness.longTask();
+    const controller = await subject.run(task);
+    const before = await harness.settle(controller.status());
+    expect(before?.pid).toBeGreaterThan(0);
+    await harness.settle(controller.prepare(never()));
+    await harness.settle(controller.start(never()));
+    expect(await harness.settle(controller.status())).toEqual(before);
+  });
 
-    test('shutdown ends the process and is safe to repeat, also when there is nothing to stop', async () => {
-      const unknown = harness.executor.controller(harness.longTask(), nothing);
-      await harness.settle(unknown.shutdown());
-      const controller = await run(harness.longTask());
-      const exit = controller.wait(never());
-      await harness.settle(controller.shutdown());
-      await harness.settle(exit);
-      await harness.settle(controller.shutdown());
-    });
+  test('start does not run a process again that has ended', async () => {
+    const { harness } = subject;
+    const task = harness.endingTask(4);
+    const controller = await subject.run(task);
+    harness.finish(task.id);
+    await harness.settle(controller.wait(never()));
+    await harness.settle(controller.start(never()));
+    expect(await harness.settle(controller.wait(never()))).toMatchObject({ exitCode: 4 });
+  });
 
-    test('remove leaves nothing, and is safe to repeat', async () => {
-      const task = harness.longTask();
-      const controller = await run(task);
-      await harness.settle(controller.shutdown());
-      await harness.settle(controller.remove());
-      await harness.settle(controller.remove());
-      expect(await harness.settle(harness.executor.existing())).not.toContain(task.id);
-      expect(await harness.settle(controller.status())).toBeUndefined();
-    });
+  test('shutdown ends the process and is safe to repeat, also when there is nothing to stop', async () => {
+    const { harness } = subject;
+    const unknown = harness.executor.controller(harness.longTask(), nothing);
+    await harness.settle(unknown.shutdown());
+    const controller = await subject.run(harness.longTask());
+    const exit = controller.wait(never());
+    await harness.settle(controller.shutdown());
+    await harness.settle(exit);
+    await harness.settle(controller.shutdown());
+  });
+}
 
-    test('discard removes a task that runs, from its id alone', async () => {
-      const task = harness.longTask();
-      await run(task);
-      await harness.settle(harness.executor.discard(task.id));
-      expect(await harness.settle(harness.executor.existing())).not.toContain(task.id);
-    });
+function endTests(subject: Subject): void {
+  test('remove leaves nothing, and is safe to repeat', async () => {
+    const { harness } = subject;
+    const task = harness.longTask();
+    const controller = await subject.run(task);
+    await harness.settle(controller.shutdown());
+    await harness.settle(controller.remove());
+    await harness.settle(controller.remove());
+    expect(await harness.settle(harness.executor.existing())).not.toContain(task.id);
+    expect(await harness.settle(controller.status())).toBeUndefined();
+  });
 
-    test('an aborted wait leaves the process alone', async () => {
-      const controller = await run(harness.longTask());
-      const before = await harness.settle(controller.status());
-      const stop = new AbortController();
-      const waiting = controller.wait(stop.signal);
-      stop.abort();
-      await expect(harness.settle(waiting)).rejects.toBeDefined();
-      expect(await harness.settle(controller.status())).toEqual(before);
-    });
+  test('discard removes a task that runs, from its id alone', async () => {
+    const { harness } = subject;
+    const task = harness.longTask();
+    await subject.run(task);
+    await harness.settle(harness.executor.discard(task.id));
+    expect(await harness.settle(harness.executor.existing())).not.toContain(task.id);
+  });
 
-    test('a new agent finds the same process, and learns of an exit that happened meanwhile', async () => {
-      const running = harness.longTask();
-      const ending = harness.endingTask(5);
-      const before = await harness.settle((await run(running)).status());
-      const ended = await run(ending);
-      harness.finish(ending.id);
-      await harness.settle(ended.wait(never()));
-      const executor = await harness.settle(harness.restarted());
-      expect(await harness.settle(executor.existing())).toEqual(expect.arrayContaining([running.id, ending.id]));
-      expect(await harness.settle(executor.controller(running, nothing).status())).toEqual(before);
-      expect(await harness.settle(executor.controller(ending, nothing).wait(never()))).toMatchObject({ exitCode: 5 });
-    });
+  test('an aborted wait leaves the process alone', async () => {
+    const { harness } = subject;
+    const controller = await subject.run(harness.longTask());
+    const before = await harness.settle(controller.status());
+    const stop = new AbortController();
+    const waiting = controller.wait(stop.signal);
+    stop.abort();
+    await expect(harness.settle(waiting)).rejects.toBeDefined();
+    expect(await harness.settle(controller.status())).toEqual(before);
+  });
 
-    test('an image that cannot be had refuses prepare with a message', async () => {
-      const controller = harness.executor.controller(harness.badTask(), nothing);
-      await expect(harness.settle(controller.prepare(never()))).rejects.toMatchObject({ name: 'ClusterError', message: expect.stringMatching(/./) });
-    });
+  test('a new agent finds the same process, and learns of an exit that happened meanwhile', async () => {
+    const { harness } = subject;
+    const running = harness.longTask();
+    const ending = harness.endingTask(5);
+    const before = await harness.settle((await subject.run(running)).status());
+    const ended = await subject.run(ending);
+    harness.finish(ending.id);
+    await harness.settle(ended.wait(never()));
+    const executor = await harness.settle(harness.restarted());
+    expect(await harness.settle(executor.existing())).toEqual(expect.arrayContaining([running.id, ending.id]));
+    expect(await harness.settle(executor.controller(running, nothing).status())).toEqual(before);
+    expect(await harness.settle(executor.controller(ending, nothing).wait(never()))).toMatchObject({ exitCode: 5 });
+  });
 
-    test('logs are told oldest first, and cut by tail', async () => {
-      const task = harness.printingTask();
-      const controller = await run(task);
-      harness.finish(task.id);
-      await harness.settle(controller.wait(never()));
-      const all = await harness.settle(collect(harness.executor.logs(task.id, everything, never())));
-      expect(all.map((line) => line.text.trimEnd())).toEqual(['line-1', 'line-2', 'line-3']);
-      const tail = await harness.settle(collect(harness.executor.logs(task.id, { ...everything, tail: 1 }, never())));
-      expect(tail.map((line) => line.text.trimEnd())).toEqual(['line-3']);
-      const none = await harness.settle(collect(harness.executor.logs(task.id, { ...everything, stdout: false }, never())));
-      expect(none).toEqual([]);
+  test('an image that cannot be had refuses prepare with a message', async () => {
+    const { harness } = subject;
+    const controller = harness.executor.controller(harness.badTask(), nothing);
+    await expect(harness.settle(controller.prepare(never()))).rejects.toMatchObject({
+      name: 'ClusterError',
+      message: expect.stringMatching(/./),
     });
+  });
+}
 
-    test('a followed log ends when the process has ended', async () => {
-      const task = harness.printingTask();
-      await run(task);
-      const lines = collect(harness.executor.logs(task.id, { ...everything, follow: true }, never()));
-      harness.finish(task.id);
-      expect((await harness.settle(lines)).map((line) => line.text.trimEnd())).toEqual(['line-1', 'line-2', 'line-3']);
-    });
+function logTests(subject: Subject): void {
+  test('logs are told oldest first, and cut by tail', async () => {
+    const { harness } = subject;
+    const task = harness.printingTask();
+    const controller = await subject.run(task);
+    harness.finish(task.id);
+    await harness.settle(controller.wait(never()));
+    const all = await harness.settle(collect(harness.executor.logs(task.id, everything, never())));
+    expect(all.map((line) => line.text.trimEnd())).toEqual(['line-1', 'line-2', 'line-3']);
+    const tail = await harness.settle(collect(harness.executor.logs(task.id, { ...everything, tail: 1 }, never())));
+    expect(tail.map((line) => line.text.trimEnd())).toEqual(['line-3']);
+    const none = await harness.settle(
+      collect(harness.executor.logs(task.id, { ...everything, stdout: false }, never())),
+    );
+    expect(none).toEqual([]);
+  });
 
-    test('the node is described', async () => {
-      const { hostname, resources } = await harness.settle(harness.executor.describe());
-      expect(hostname).not.toBe('');
-      expect(resources.MemoryBytes).toBeGreaterThan(0);
-    });
+  test('a followed log ends when the process has ended', async () => {
+    const { harness } = subject;
+    const task = harness.printingTask();
+    await subject.run(task);
+    const lines = collect(harness.executor.logs(task.id, { ...everything, follow: true }, never()));
+    harness.finish(task.id);
+    expect((await harness.settle(lines)).map((line) => line.text.trimEnd())).toEqual(['line-1', 'line-2', 'line-3']);
+  });
+
+  test('the node is described', async () => {
+    const { harness } = subject;
+    const { hostname, resources } = await harness.settle(harness.executor.describe());
+    expect(hostname).not.toBe('');
+    expect(resources.MemoryBytes).toBeGreaterThan(0);
   });
 }
 

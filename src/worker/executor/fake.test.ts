@@ -1,13 +1,19 @@
-import { seededRandom } from '../../lib/random.ts';
 import { ClusterError } from '../../lib/errors.ts';
+import { seededRandom } from '../../lib/random.ts';
 import { VirtualClock } from '../../lib/testing/virtual-clock.ts';
-import { assignedTask } from '../testing.ts';
+import { assignedTask } from '../testing/tasks.ts';
 import { executorContract } from './contract.ts';
 import { FakeExecutor } from './fake.ts';
 
 executorContract('in memory', async () => {
   const clock = new VirtualClock();
-  const executor = new FakeExecutor({ clock, random: seededRandom(1), prepareMs: [5, 50], startMs: [1, 20], stopMs: [1, 30] });
+  const executor = new FakeExecutor({
+    clock,
+    random: seededRandom(1),
+    prepareMs: [5, 50],
+    startMs: [1, 20],
+    stopMs: [1, 30],
+  });
   executor.failImage('missing:1', new ClusterError('not_found', 'No such image: missing:1'));
   const codes = new Map<string, number>();
   const printing = new Set<string>();

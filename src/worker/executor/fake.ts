@@ -197,7 +197,8 @@ export class FakeExecutor implements Executor {
   async #start(task: AssignedTask, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     const container = this.#containers.get(task.id);
-    if (container === undefined || container.state === 'lost') throw new ClusterError('failed_precondition', `task ${task.id} is not prepared`);
+    if (container === undefined || container.state === 'lost')
+      throw new ClusterError('failed_precondition', `task ${task.id} is not prepared`);
     if (container.state !== 'created') return;
     await this.#take(this.#options.startMs, signal);
     if (container.state !== 'created' || this.#containers.get(task.id) !== container) return;
@@ -211,7 +212,8 @@ export class FakeExecutor implements Executor {
     for (;;) {
       signal.throwIfAborted();
       const container = this.#containers.get(taskId);
-      if (container === undefined || container.state === 'lost') throw new ClusterError('not_found', `no container of task ${taskId}`);
+      if (container === undefined || container.state === 'lost')
+        throw new ClusterError('not_found', `no container of task ${taskId}`);
       if (container.exit !== undefined) return container.exit;
       await this.#change(container, signal);
     }
@@ -277,9 +279,11 @@ export class FakeExecutor implements Executor {
 function requireDependencies(task: AssignedTask, dependencies: Dependencies): void {
   const { Secrets = [], Configs = [] } = task.spec.ContainerSpec;
   for (const { SecretID, SecretName } of Secrets) {
-    if (dependencies.secret(SecretID) === undefined) throw new ClusterError('not_found', `secret ${SecretName} not found`);
+    if (dependencies.secret(SecretID) === undefined)
+      throw new ClusterError('not_found', `secret ${SecretName} not found`);
   }
   for (const { ConfigID, ConfigName } of Configs) {
-    if (dependencies.config(ConfigID) === undefined) throw new ClusterError('not_found', `config ${ConfigName} not found`);
+    if (dependencies.config(ConfigID) === undefined)
+      throw new ClusterError('not_found', `config ${ConfigName} not found`);
   }
 }

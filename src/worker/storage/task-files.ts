@@ -4,7 +4,7 @@
  * system is used where there is one: a mount made here would not be seen by a containerd in another mount namespace.
  */
 import { createHash } from 'node:crypto';
-import { chmod, chown, lstat, mkdir, readdir, statfs, writeFile } from 'node:fs/promises';
+import { chmod, chown, lstat, mkdir, readdir, rmdir, statfs, writeFile } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -62,6 +62,12 @@ export class TaskFiles {
       if (isMissing(error)) return [];
       throw error;
     }
+  }
+
+  /** Takes the directory away when no task needs it. */
+  async close(): Promise<void> {
+    const root = await this.#root?.catch(() => undefined);
+    if (root !== undefined) await rmdir(root).catch(() => {});
   }
 
   #ready(): Promise<string> {

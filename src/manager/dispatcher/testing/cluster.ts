@@ -1,20 +1,21 @@
 /** A leader's dispatcher and log broker, and agents on fake executors, joined by streams in memory under a virtual clock. */
-import { silentLog } from '../../lib/log.ts';
-import { seededRandom } from '../../lib/random.ts';
-import { type MemoryDuplexPair, memoryDuplex } from '../../lib/testing/memory-duplex.ts';
-import { VirtualClock } from '../../lib/testing/virtual-clock.ts';
-import { ClusterError } from '../../lib/errors.ts';
-import type { AgentMessage, ManagerMessage, ManagerPeer } from '../../model/assignment.ts';
-import { defaultClusterSpec } from '../../model/defaults.ts';
-import { TaskState } from '../../model/task-state.ts';
-import type { Dialer, Peer } from '../../rpc/port.ts';
-import { type Agent, createAgent } from '../../worker/agent.ts';
-import { FakeExecutor } from '../../worker/executor/fake.ts';
-import { MemoryTaskDisk } from '../../worker/task-db.ts';
-import { createLogBroker, type LogBroker } from '../logs/index.ts';
-import type { Draft } from '../store/port.ts';
-import { createStore, type MemoryStore } from '../store/store.ts';
-import { createDispatcher, type Dispatcher, type DispatcherLimits } from './index.ts';
+
+import { ClusterError } from '../../../lib/errors.ts';
+import { silentLog } from '../../../lib/log.ts';
+import { seededRandom } from '../../../lib/random.ts';
+import { type MemoryDuplexPair, memoryDuplex } from '../../../lib/testing/memory-duplex.ts';
+import { VirtualClock } from '../../../lib/testing/virtual-clock.ts';
+import type { AgentMessage, ManagerMessage, ManagerPeer } from '../../../model/assignment.ts';
+import { defaultClusterSpec } from '../../../model/defaults.ts';
+import { TaskState } from '../../../model/task-state.ts';
+import type { Dialer, Peer } from '../../../rpc/port.ts';
+import { type Agent, createAgent } from '../../../worker/agent.ts';
+import { FakeExecutor } from '../../../worker/executor/fake.ts';
+import { MemoryTaskDisk } from '../../../worker/task-db.ts';
+import { createLogBroker, type LogBroker } from '../../logs/index.ts';
+import type { Draft } from '../../store/port.ts';
+import { createStore, type MemoryStore } from '../../store/store.ts';
+import { createDispatcher, type Dispatcher, type DispatcherLimits } from '../index.ts';
 
 type Pair = MemoryDuplexPair<AgentMessage, ManagerMessage>;
 
@@ -103,7 +104,14 @@ export class TestCluster {
 
   #newDispatcher(): Dispatcher {
     const { store, clock, random } = this;
-    return createDispatcher({ store, clock, random, log: silentLog, managers: () => [...this.managers], limits: this.#limits });
+    return createDispatcher({
+      store,
+      clock,
+      random,
+      log: silentLog,
+      managers: () => [...this.managers],
+      limits: this.#limits,
+    });
   }
 
   #newBroker(): LogBroker {
@@ -231,5 +239,12 @@ export function rawSession(cluster: TestCluster, nodeId: string) {
     await cluster.clock.runUntilIdle();
   };
   const sets = () => received.flatMap((message) => (message.kind === 'assignments' ? [message.set] : []));
-  return { ...pair, received, closed, hello, sets, refused: () => closed.find((error) => error instanceof ClusterError) };
+  return {
+    ...pair,
+    received,
+    closed,
+    hello,
+    sets,
+    refused: () => closed.find((error) => error instanceof ClusterError),
+  };
 }

@@ -1,6 +1,6 @@
 /** Tasks for tests. */
-import type { AssignedTask } from '../model/assignment.ts';
-import { TaskState } from '../model/task-state.ts';
+import type { AssignedTask } from '../../model/assignment.ts';
+import { TaskState } from '../../model/task-state.ts';
 
 export function assignedTask(id: string, over: Partial<AssignedTask> = {}): AssignedTask {
   return {
