@@ -12,6 +12,7 @@ import { compare, jsonLine, type Side, table } from './report.ts';
 import { type Memory, settled, type Subject } from './subject.ts';
 import { Swarm } from './swarm.ts';
 import { figures, type Test, tests } from './targets.ts';
+import { Tscluster } from './tscluster.ts';
 
 /** hosts.sh derives the names of namespaces and cables from it; so do the hosts of the end-to-end tests. */
 const prefix = 'ph';
@@ -134,7 +135,6 @@ async function swarmUp(): Promise<Subject> {
 }
 
 async function tsclusterUp(): Promise<Subject> {
-  const { Tscluster } = await import('./tscluster.ts');
   active = await Tscluster.up({ prefix, count });
   return active;
 }

@@ -3,11 +3,22 @@
  * with the shared bench scripts. Everything lives below one folder, and everything whose command line or root file system
  * lies there is ended by {@link Swarm.down}, also after a run that was killed.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, symlinkSync } from 'node:fs';
-import { copyFile, mkdir } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execute, until } from '../test/e2e/hosts.ts';
+import { busyboxImage, pushImage } from '../test/fixtures/images.ts';
 import { get, type Memory, procFile, processes, residentMb, type Subject } from './subject.ts';
 
 export interface SwarmOptions {
@@ -17,14 +28,13 @@ export interface SwarmOptions {
   readonly count: number;
 }
 
-const image = 'bb:latest';
 /** The distribution's client fits its engine; another one may stand before it in the path. */
 const client = existsSync('/usr/bin/docker') ? '/usr/bin/docker' : 'docker';
 /** What the engines make outside their own folder. Removed again when this run made it. */
-const strayPaths = ['/run/docker', '/run/containerd', '/etc/docker', '/opt/containerd'];
+const strayPaths = ['/run/docker', '/etc/docker', '/run/containerd', '/opt/containerd'];
 
 export class Swarm implements Subject {
-  readonly image = image;
+  image = '';
   readonly sockets: readonly string[];
   name = 'Docker Swarm';
   readonly #options: SwarmOptions;
@@ -39,9 +49,9 @@ export class Swarm implements Subject {
 
   /** Why Docker Swarm cannot be measured on this machine, or undefined when it can. */
   static async obstacle(): Promise<string | undefined> {
-    for (const program of ['dockerd', client, 'containerd', 'busybox']) {
+    for (const program of ['dockerd', client, 'containerd', 'docker-registry', 'busybox']) {
       const found = await execute('sh', ['-c', 'command -v "$0"', program]);
-      if (found.code !== 0) return `${program} is not installed (Debian: docker.io, busybox-static)`;
+      if (found.code !== 0) return `${program} is not installed (Debian: docker.io, docker-registry, busybox-static)`;
     }
     return undefined;
   }
@@ -52,7 +62,7 @@ export class Swarm implements Subject {
     mkdirSync(this.#dir, { recursive: true, mode: 0o755 });
     await this.#script('hosts.sh', 'up', String(this.#options.count));
     await Promise.all(this.#indexes().map((index) => this.#script('swarm-host.sh', 'start', String(index))));
-    await this.#loadImage();
+    await this.#provideImage();
     await this.#form();
     const { Version: version } = await get<{ Version: string }>(this.#socket(1), '/version');
     this.name = `Docker Swarm ${version.replace(/\+.*/, '')}`;
@@ -96,16 +106,33 @@ export class Swarm implements Subject {
     }
   }
 
-  async #loadImage(): Promise<void> {
-    const root = join(this.#dir, 'image');
-    await mkdir(join(root, 'bin'), { recursive: true });
-    await copyFile((await must('sh', ['-c', 'command -v busybox'])).trim(), join(root, 'bin/busybox'));
-    for (const name of ['sh', 'sleep', 'true']) symlinkSync('busybox', join(root, 'bin', name));
-    const tar = join(this.#dir, 'image.tar');
-    await must('tar', ['-C', root, '-cf', tar, '.']);
-    await Promise.all(
-      this.#indexes().map((index) => this.#docker(index, 'import', '--change', 'ENV PATH=/bin', tar, image)),
-    );
+  /**
+   * The image by digest, pulled beforehand, as `docker service create` pins it: an engine asks a registry again for every
+   * task whose image is named by tag, which costs it a round trip, or seconds where no registry answers.
+   */
+  async #provideImage(): Promise<void> {
+    const { prefix } = this.#options;
+    const here = `${prefix}0`;
+    await must('ip', ['link', 'add', here, 'type', 'veth', 'peer', 'name', 'p0', 'netns', `${prefix}sw`]);
+    await must('ip', ['-n', `${prefix}sw`, 'link', 'set', 'p0', 'master', 'br0', 'up']);
+    await must('ip', ['addr', 'add', `${address(254)}/24`, 'dev', here]);
+    await must('ip', ['link', 'set', here, 'up']);
+    const registry = `${address(254)}:5000`;
+    this.#startRegistry(registry);
+    await until('registry', 10_000, async () => ((await fetch(`http://${registry}/v2/`)).ok ? true : undefined));
+    const busybox = await busyboxImage();
+    await pushImage(`http://${registry}`, 'bb:latest', busybox);
+    this.image = `${registry}/bb@${busybox.manifest.digest}`;
+    await Promise.all(this.#indexes().map((index) => this.#docker(index, 'pull', '--quiet', this.image)));
+  }
+
+  #startRegistry(addr: string): void {
+    const config = join(this.#dir, 'registry.yml');
+    const storage = `storage: {filesystem: {rootdirectory: ${join(this.#dir, 'registry')}}}`;
+    writeFileSync(config, `version: 0.1\nlog: {level: error}\n${storage}\nhttp: {addr: "${addr}"}\n`);
+    const log = openSync(join(this.#dir, 'registry.log'), 'a');
+    spawn('docker-registry', ['serve', config], { stdio: ['ignore', log, log], detached: true }).unref();
+    closeSync(log);
   }
 
   async #form(): Promise<void> {
@@ -173,16 +200,16 @@ function cgroups(): readonly string[] {
   return [join(root, 'docker'), ...hierarchies.map((entry) => join(root, entry.name, 'docker'))];
 }
 
-/** A control group goes with rmdir, from the leaves up; any other path as a tree, when no other engine uses it. */
+/** A control group goes with rmdir, from the leaves up; any other path as a tree, when no other daemon uses it. */
 function removeStray(path: string): void {
   if (!existsSync(path)) return;
   if (!path.startsWith('/sys/fs/cgroup/')) {
-    if (processes((command) => /^(\S*\/)?(dockerd|containerd)\b/.test(command)).length === 0)
-      rmSync(path, { recursive: true, force: true });
+    const user = path.endsWith('/docker') ? /^(\S*\/)?dockerd\b/ : /^(\S*\/)?containerd\b/;
+    if (processes((command) => user.test(command)).length === 0) rmSync(path, { recursive: true, force: true });
     return;
   }
-  for (const entry of readdirSync(path, { withFileTypes: true }))
-    if (entry.isDirectory()) removeStray(join(path, entry.name));
+  const children = readdirSync(path, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  for (const child of children) removeStray(join(path, child.name));
   try {
     rmdirSync(path);
   } catch {} // in use by an engine that is not ours

@@ -6,11 +6,12 @@ import { type Memory, processes, residentMb, type Subject } from './subject.ts';
 
 export class Tscluster implements Subject {
   readonly name = 'tscluster';
-  readonly image = 'bb:latest';
+  readonly image: string;
   readonly sockets: readonly string[];
   readonly #hosts: Hosts;
 
-  private constructor(hosts: Hosts) {
+  private constructor(hosts: Hosts, image: string) {
+    this.image = image;
     this.#hosts = hosts;
     this.sockets = hosts.hosts.map((host) => host.socket);
   }
@@ -19,10 +20,11 @@ export class Tscluster implements Subject {
     const hosts = await Hosts.up({ ...options, network: '10.77.0' });
     try {
       const registry = await hosts.startRegistry();
-      await pushImage(registry, 'library/bb:latest', await busyboxImage());
+      const busybox = await busyboxImage();
+      await pushImage(registry, 'library/bb:latest', busybox);
       hosts.mirrors = [registry];
       await formCluster(hosts, options.count);
-      return new Tscluster(hosts);
+      return new Tscluster(hosts, `bb@${busybox.manifest.digest}`);
     } catch (error) {
       const logs = hosts.hosts.map((host) => `-- last lines of ${host.name}'s daemon\n${host.logTail()}`);
       await hosts.down();

@@ -40,9 +40,12 @@ async function main(hosts: Hosts): Promise<void> {
   });
 
   await step('service', 'tscluster service create --name web --replicas 3 --publish mode=host,target=80,published=8080 nginx', async () => {
-    await first.ok(['service', 'create', '-q', '--name', 'web', '--replicas', '3', '--publish', 'mode=host,target=80,published=8080', 'nginx']);
-    const tasks = await running(first, 'web');
-    check(tasks.length === 3 && new Set(tasks.map((task) => task.node)).size === 3, 'expected three replicas on three hosts');
+    await first.ok(['service', 'create', '-d', '--name', 'web', '--replicas', '3', '--publish', 'mode=host,target=80,published=8080', 'nginx']);
+    const tasks = await until('three replicas', 60_000, async () => {
+      const now = await running(first, 'web');
+      return now.length === 3 ? now : undefined;
+    });
+    check(new Set(tasks.map((task) => task.node)).size === 3, 'expected three replicas on three hosts');
     for (const task of tasks) await answers(hostNamed(hosts, task.node));
     show(await first.ok(['service', 'ps', 'web']));
   });
@@ -105,8 +108,8 @@ async function leaderCrash(hosts: Hosts, ask: Host): Promise<void> {
 
 async function stack(manager: Host): Promise<void> {
   await step('stack', 'tscluster stack deploy -c stacks/hello.yml hello', async () => {
-    show(await manager.ok(['stack', 'deploy', '-c', join(projectDir, 'stacks/hello.yml'), '--detach=false', '-q', 'hello']));
-    const task = (await until('hello_web', 20_000, async () => (await running(manager, 'hello_web'))[0]));
+    show(await manager.ok(['stack', 'deploy', '-c', join(projectDir, 'stacks/hello.yml'), 'hello']));
+    const task = await until('hello_web', 20_000, async () => (await running(manager, 'hello_web'))[0]);
     const text = await until('the page', 10_000, async () => page(`${manager.address.replace(/\d+$/, '')}${task.node.slice(1)}`, 8081));
     check(/config/i.test(text) && /secret/i.test(text), `the page does not show secret and config:\n${text}`);
     show(text);

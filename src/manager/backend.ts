@@ -22,6 +22,8 @@ export interface BackendOptions {
 
 /** How long a write waits for an election to end. */
 const leaderWaitMs = 5_000;
+/** Reads go on without a leader for so long: an election takes about half of it. */
+const staleReadsMs = 3_000;
 /** How long a write made elsewhere may take to show here. */
 const appliedWaitMs = 5_000;
 
@@ -29,11 +31,21 @@ export class Backend implements ManagerBackend {
   readonly #options: BackendOptions;
   #peer: { readonly addr: string; readonly peer: Peer } | undefined;
 
+  /** When there was a leader last; undefined before the first. */
+  #leaderSeen: number | undefined;
+  readonly #unsubscribe: () => void;
+
   constructor(options: BackendOptions) {
     this.#options = options;
+    let leader = options.consensus.leader();
+    this.#unsubscribe = options.consensus.onLeadership((_, now) => {
+      if (leader !== undefined || now !== undefined) this.#leaderSeen = options.clock.monotonic();
+      leader = now;
+    });
   }
 
   close(): void {
+    this.#unsubscribe();
     this.#drop();
   }
 
@@ -41,8 +53,13 @@ export class Backend implements ManagerBackend {
     return this.#options.store.view;
   }
 
+  /** An election is no reason to refuse reads: the copy was fresh a moment ago. A manager cut off for longer is. */
   assertFresh(): void {
-    if (this.#options.consensus.leader() === undefined) throw new ClusterError('unavailable', noLeaderMessage);
+    const { consensus, clock } = this.#options;
+    if (consensus.leader() !== undefined) return;
+    if (this.#leaderSeen === undefined || clock.monotonic() - this.#leaderSeen > staleReadsMs) {
+      throw new ClusterError('unavailable', noLeaderMessage);
+    }
   }
 
   onCommit(handle: () => void): () => void {

@@ -60,6 +60,7 @@ const leaveNeedsForce =
 const joinAttemptMs = 1_000;
 const joinAttemptsMax = 20;
 const managerReadyMs = 15_000;
+const managerReturnMs = 3_000;
 const renewalRetryMs = 60_000;
 
 export class ClusterNode implements NodeBackend {
@@ -255,9 +256,10 @@ export class ClusterNode implements NodeBackend {
     this.#member = member;
     if (roleOf(identity) === 'manager') await this.#startManager(member, bootstrap);
     await this.#identities.save(member.identity);
-    // A node that was a member before may be the first one up after a power cut: it must not wait for the others.
     if (fresh) await member.manager?.ready(managerReadyMs);
     await worker.start();
+    // A member that comes back may be the first one up after a power cut: it waits for the others a little, then serves what it can.
+    if (!fresh) await member.manager?.ready(managerReturnMs).catch(() => {});
     this.#scheduleRenewal();
   }
 

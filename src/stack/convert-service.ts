@@ -126,8 +126,8 @@ function containerSpec(key: string, entry: ServiceEntry, input: ConvertInput): C
     ...(health === undefined ? {} : { Healthcheck: health }),
     ...list('Hosts', entry.extra_hosts?.map(hostLine)),
     ...(Object.keys(dns).length > 0 ? { DNSConfig: dns } : {}),
-    ...list('Secrets', entry.secrets?.map((use) => secretReference(use, input))),
-    ...list('Configs', entry.configs?.map((use) => configReference(use, input))),
+    ...list('Secrets', byName(entry.secrets?.map((use) => secretReference(use, input)), (use) => use.SecretName)),
+    ...list('Configs', byName(entry.configs?.map((use) => configReference(use, input)), (use) => use.ConfigName)),
     ...(entry.isolation === undefined ? {} : { Isolation: entry.isolation }),
     ...(entry.sysctls === undefined ? {} : { Sysctls: entry.sysctls }),
     ...list('CapabilityAdd', capabilities.add),
@@ -226,6 +226,11 @@ function attachments(key: string, entry: ServiceEntry, { stack, file }: ConvertI
       return { Target: target, ...list('Aliases', aliases), ...(use?.driver_opts === undefined ? {} : { DriverOpts: use.driver_opts }) };
     })
     .sort((a, b) => (a.Target < b.Target ? -1 : 1));
+}
+
+/** The order in the file says nothing: sorted, equal files give equal specs. */
+function byName<T>(items: readonly T[] | undefined, nameOf: (item: T) => string): T[] {
+  return [...(items ?? [])].sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : nameOf(a) > nameOf(b) ? 1 : 0));
 }
 
 const readOnlyForAll = 0o444;

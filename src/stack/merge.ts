@@ -52,7 +52,7 @@ const rules: Readonly<Record<string, Merge>> = {
   entrypoint: replace,
   ulimits: replace,
   ports: byKey((port) => port['published'] ?? `target ${String(port['target'])}`),
-  volumes: byKey((volume) => volume['target']),
+  volumes: (base, other) => sortBy(byKey((volume) => volume['target'])(base, other), 'target'),
   secrets: byKey((use) => use['source']),
   configs: byKey((use) => use['source']),
   networks: (base, other) => ({ ...(isData(base) ? base : {}), ...(isData(other) ? other : {}) }),
@@ -77,6 +77,11 @@ function mergeValue(base: unknown, other: unknown): unknown {
     result[key] = base[key] === undefined || key === 'test' ? value : mergeValue(base[key], value);
   }
   return result;
+}
+
+function sortBy(value: unknown, key: string): unknown[] {
+  const text = (item: unknown) => (isData(item) ? String(item[key]) : '');
+  return [...asList(value)].sort((a, b) => (text(a) < text(b) ? -1 : text(a) > text(b) ? 1 : 0));
 }
 
 function asList(value: unknown): readonly unknown[] {

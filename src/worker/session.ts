@@ -44,6 +44,7 @@ export class ManagerSession {
   /** By address: which try failed there last. The least recently failed one is tried first. */
   readonly #failures = new Map<string, number>();
   #tries = 0;
+  #told = '';
   #connection: Connection | undefined;
   #done: Promise<void> = Promise.resolve();
 
@@ -102,8 +103,7 @@ export class ManagerSession {
       }
       redirects = 0;
       if (manager !== undefined) this.#failures.set(manager.addr, ++this.#tries);
-      if (end.error !== undefined)
-        this.#options.log.debug('session ended', { manager: manager?.addr, reason: messageOf(end.error) });
+      this.#explain(manager, { end, welcomed });
       await this.#pause(failures);
       failures += 1;
     }
@@ -130,6 +130,20 @@ export class ManagerSession {
       this.#connection = undefined;
       peer?.close();
     }
+  }
+
+  /** Says why there is no session, once per reason: an agent that cannot register must not be silent, nor fill the log. */
+  #explain(
+    manager: ManagerPeer | undefined,
+    { end, welcomed }: { readonly end: End; readonly welcomed: boolean },
+  ): void {
+    const reason = end.error === undefined ? 'closed' : messageOf(end.error);
+    if (!welcomed && reason === this.#told) return;
+    this.#told = welcomed ? '' : reason;
+    this.#options.log.warn(welcomed ? 'session with the managers ended' : 'no session with the managers', {
+      manager: manager?.addr,
+      reason,
+    });
   }
 
   /** One of those that failed longest ago or never, by chance: the agents of a cluster must not all turn to the same manager. */

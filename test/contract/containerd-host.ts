@@ -1,20 +1,20 @@
 /** A private containerd, a registry, and a network of bare namespaces: what the containerd suites run against. */
-import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { newId } from '../../src/lib/ids.ts';
-import { realClock, realRandom } from '../../src/lib/real.ts';
 import { sleep } from '../../src/lib/clock.ts';
+import { newId } from '../../src/lib/ids.ts';
 import { silentLog } from '../../src/lib/log.ts';
+import { realClock, realRandom } from '../../src/lib/real.ts';
 import type { AssignedTask } from '../../src/model/assignment.ts';
 import type { ContainerSpec, TaskSpec } from '../../src/model/spec.ts';
 import { TaskState } from '../../src/model/task-state.ts';
-import type { NetworkDriver, Sandbox, SandboxRequest } from '../../src/worker/network/port.ts';
 import { type ContainerdExecutor, createContainerdExecutor } from '../../src/worker/containerd/executor.ts';
+import type { NetworkDriver, Sandbox, SandboxRequest } from '../../src/worker/network/port.ts';
 
 const run = promisify(execFile);
 
@@ -41,8 +41,14 @@ export async function startContainerdHost(): Promise<ContainerdHost> {
   await writeFile(join(directory, 'config.toml'), containerdConfig(directory, address));
   const port = await freePort();
   await writeFile(join(directory, 'registry.yml'), registryConfig(directory, port));
-  const containerd = new Daemon(['containerd', '--config', join(directory, 'config.toml')], join(directory, 'containerd.log'));
-  const registry = new Daemon(['docker-registry', 'serve', join(directory, 'registry.yml')], join(directory, 'registry.log'));
+  const containerd = new Daemon(
+    ['containerd', '--config', join(directory, 'config.toml')],
+    join(directory, 'containerd.log'),
+  );
+  const registry = new Daemon(
+    ['docker-registry', 'serve', join(directory, 'registry.yml')],
+    join(directory, 'registry.log'),
+  );
   const network = new BareNetwork(join(directory, 'network'));
   const executors: ContainerdExecutor[] = [];
   const host: ContainerdHost = {
@@ -173,7 +179,11 @@ export class BareNetwork implements NetworkDriver {
     await run('ip', ['-n', name, 'link', 'set', 'lo', 'up']);
     const directory = join(this.#directory, request.taskId);
     await mkdir(directory, { recursive: true });
-    const files = { hosts: '127.0.0.1 localhost\n', resolv: 'nameserver 127.0.0.1\n', hostname: `${request.hostname}\n` };
+    const files = {
+      hosts: '127.0.0.1 localhost\n',
+      resolv: 'nameserver 127.0.0.1\n',
+      hostname: `${request.hostname}\n`,
+    };
     for (const [file, text] of Object.entries(files)) await writeFile(join(directory, file), text);
     const ports = request.hostPorts.map((port) => ({
       Protocol: port.protocol,

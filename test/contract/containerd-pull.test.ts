@@ -26,7 +26,10 @@ function freshImage(sizeBytes = 10): Image {
   return buildImage({ files: { [`/file-${count}`]: { file: noise } }, config: { Cmd: ['/x'] } });
 }
 
-async function withRegistry(options: FakeRegistryOptions, work: (registry: FakeRegistry) => Promise<void>): Promise<void> {
+async function withRegistry(
+  options: FakeRegistryOptions,
+  work: (registry: FakeRegistry) => Promise<void>,
+): Promise<void> {
   const registry = await new FakeRegistry(options).start();
   try {
     await work(registry);
@@ -83,7 +86,12 @@ describe('pulling', () => {
     withRegistry({}, async (registry) => {
       const [own, other] = [freshImage(), freshImage()];
       const architecture = { x64: 'amd64', arm64: 'arm64' }[process.arch as string] ?? process.arch;
-      const entry = (image: Image, platform: object) => ({ mediaType: image.mediaType, digest: image.manifest.digest, size: image.manifest.bytes.length, platform });
+      const entry = (image: Image, platform: object) => ({
+        mediaType: image.mediaType,
+        digest: image.manifest.digest,
+        size: image.manifest.bytes.length,
+        platform,
+      });
       registry.add('app', 'own', own);
       registry.add('app', 'other', other);
       const manifests = [
@@ -139,7 +147,9 @@ describe('credentials', () => {
           kind: 'permission_denied',
           message: expect.stringContaining(`pull access denied for ${registry.address}/team/app`),
         });
-        await expect(executor.pullImage(reference, { ...auth, password: 'wrong' }, never())).rejects.toThrow('pull access denied');
+        await expect(executor.pullImage(reference, { ...auth, password: 'wrong' }, never())).rejects.toThrow(
+          'pull access denied',
+        );
         await executor.pullImage(reference, auth, never());
         expect(registry.requests.filter((request) => request === 'GET /token').length).toBeLessThanOrEqual(4);
       }));
@@ -150,12 +160,18 @@ describe('what cannot be had', () => {
   test('an unknown image is named as Docker does, and is final', () =>
     withRegistry({}, async (registry) => {
       const pull = executor.pullImage(`${registry.address}/nosuch:1`, undefined, never());
-      await expect(pull).rejects.toMatchObject({ message: `No such image: ${registry.address}/nosuch:1`, retryable: false });
+      await expect(pull).rejects.toMatchObject({
+        message: `No such image: ${registry.address}/nosuch:1`,
+        retryable: false,
+      });
     }));
 
   test('a registry that nobody answers at is worth another try, and its reason is told', async () => {
     const pull = executor.pullImage('127.0.0.1:1/app:1', undefined, never());
-    await expect(pull).rejects.toMatchObject({ retryable: true, message: expect.stringMatching(/^No such image: 127.0.0.1:1\/app:1: .*ECONNREFUSED/) });
+    await expect(pull).rejects.toMatchObject({
+      retryable: true,
+      message: expect.stringMatching(/^No such image: 127.0.0.1:1\/app:1: .*ECONNREFUSED/),
+    });
   });
 
   test('an image that is present is used while its registry is away', async () => {
@@ -180,6 +196,8 @@ describe('mirrors', () => {
     withRegistry({}, async (registry) => {
       registry.add('library/only', 'latest', freshImage());
       const mirrored = host.executor({ mirrors: ['http://127.0.0.1:1', `http://${registry.address}`] });
-      expect(await mirrored.pullImage('only', undefined, never())).toMatchObject({ name: 'docker.io/library/only:latest' });
+      expect(await mirrored.pullImage('only', undefined, never())).toMatchObject({
+        name: 'docker.io/library/only:latest',
+      });
     }));
 });

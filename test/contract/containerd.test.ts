@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { AssignedTask, LogLine, LogQuery } from '../../src/model/assignment.ts';
 import type { ContainerSpec, TaskSpec } from '../../src/model/spec.ts';
-import type { Dependencies } from '../../src/worker/executor/port.ts';
 import type { ContainerdExecutor } from '../../src/worker/containerd/executor.ts';
 import { executorContract } from '../../src/worker/executor/contract.ts';
+import type { Dependencies } from '../../src/worker/executor/port.ts';
 import { buildImage, busyboxFiles, busyboxImage, pushImage } from '../fixtures/images.ts';
 import { type ContainerdHost, makeTask, startContainerdHost } from './containerd-host.ts';
 
@@ -121,7 +121,9 @@ describe('running containers', () => {
 
   test('an unknown user is refused in Docker words', async () => {
     const controller = executor.controller(shell('true', { User: 'alice' }), nothing);
-    await expect(controller.prepare(never())).rejects.toThrow('unable to find user alice: no matching entries in passwd file');
+    await expect(controller.prepare(never())).rejects.toThrow(
+      'unable to find user alice: no matching entries in passwd file',
+    );
     await controller.remove();
   });
 
@@ -145,14 +147,17 @@ describe('running containers', () => {
   });
 
   test('capabilities, limits and flags of the task are applied', async () => {
-    const task = shell('grep -E "CapBnd|NoNewPrivs" /proc/self/status; ulimit -n; cat /proc/sys/net/ipv4/ip_forward; touch /x 2>&1; true', {
-      CapabilityDrop: ['ALL'],
-      CapabilityAdd: ['CAP_KILL'],
-      Ulimits: [{ Name: 'nofile', Soft: 128, Hard: 256 }],
-      Sysctls: { 'net.ipv4.ip_forward': '1' },
-      ReadOnly: true,
-      Privileges: { NoNewPrivileges: true },
-    });
+    const task = shell(
+      'grep -E "CapBnd|NoNewPrivs" /proc/self/status; ulimit -n; cat /proc/sys/net/ipv4/ip_forward; touch /x 2>&1; true',
+      {
+        CapabilityDrop: ['ALL'],
+        CapabilityAdd: ['CAP_KILL'],
+        Ulimits: [{ Name: 'nofile', Soft: 128, Hard: 256 }],
+        Sysctls: { 'net.ipv4.ip_forward': '1' },
+        ReadOnly: true,
+        Privileges: { NoNewPrivileges: true },
+      },
+    );
     expect(await output(task)).toMatchInlineSnapshot(`
       "CapBnd:	0000000000000020
       NoNewPrivs:	1
@@ -199,7 +204,10 @@ describe('running containers', () => {
   test('what is not built is refused by name, before anything is made', async () => {
     const task = makeTask({ Privileges: { CredentialSpec: { File: 'x' } } });
     const controller = executor.controller(task, nothing);
-    await expect(controller.prepare(never())).rejects.toMatchObject({ kind: 'unimplemented', message: 'a credential spec is not supported yet' });
+    await expect(controller.prepare(never())).rejects.toMatchObject({
+      kind: 'unimplemented',
+      message: 'a credential spec is not supported yet',
+    });
     expect(await executor.existing()).not.toContain(task.id);
   });
 });
@@ -257,10 +265,15 @@ describe('storage', () => {
       config: {},
     });
     await pushImage(`http://${host.registry}`, 'library/seeded:latest', image);
-    const first = shell('cat /home/app/seed; stat -c %a /home/app; echo more > /home/app/more', { Image: 'seeded', Mounts: [mount] });
+    const first = shell('cat /home/app/seed; stat -c %a /home/app; echo more > /home/app/more', {
+      Image: 'seeded',
+      Mounts: [mount],
+    });
     expect(await output(first)).toBe('seed\n750\n');
     expect(await output(shell('ls /home/app', { Mounts: [mount] }))).toBe('more\nseed\n');
-    expect(await output(shell('touch /v/x 2>&1; true', { Mounts: [{ ...mount, Target: '/v', ReadOnly: true }] }))).toContain('Read-only');
+    expect(
+      await output(shell('touch /v/x 2>&1; true', { Mounts: [{ ...mount, Target: '/v', ReadOnly: true }] })),
+    ).toContain('Read-only');
   });
 
   test('an anonymous volume goes with its task', async () => {
@@ -280,8 +293,13 @@ describe('storage', () => {
       ],
     });
     expect(await output(task)).toBe('from host\ntouch: /b/x: Read-only file system\n1024\n');
-    const bad = executor.controller(shell('true', { Mounts: [{ Type: 'bind', Source: '/no/such', Target: '/b' }] }), nothing);
-    await expect(bad.prepare(never())).rejects.toThrow('invalid mount config for type "bind": bind source path does not exist: /no/such');
+    const bad = executor.controller(
+      shell('true', { Mounts: [{ Type: 'bind', Source: '/no/such', Target: '/b' }] }),
+      nothing,
+    );
+    await expect(bad.prepare(never())).rejects.toThrow(
+      'invalid mount config for type "bind": bind source path does not exist: /no/such',
+    );
     await bad.remove();
   });
 
@@ -296,7 +314,9 @@ describe('storage', () => {
       'echo x 2>&1 > /run/secrets/pw; grep -E " /run/secrets/pw " /proc/mounts | cut -d" " -f3; true';
     const task = shell(script, {
       Secrets: [{ SecretID: 's1', SecretName: 'password', File: { Name: 'pw', UID: '33', GID: '34', Mode: 0o440 } }],
-      Configs: [{ ConfigID: 'c1', ConfigName: 'site', File: { Name: '/etc/site.conf', UID: '0', GID: '0', Mode: 0o444 } }],
+      Configs: [
+        { ConfigID: 'c1', ConfigName: 'site', File: { Name: '/etc/site.conf', UID: '0', GID: '0', Mode: 0o444 } },
+      ],
     });
     const text = await output(task, dependencies);
     expect(text).toContain('hush\n33 34 440\npage\n');
@@ -317,7 +337,9 @@ describe('health', () => {
 
   test('start resolves when the check passes first', async () => {
     const controller = executor.controller(
-      shell('sleep 0.3; touch /ready; sleep 1000', { Healthcheck: { ...check('test -e /ready'), StartPeriod: 10e9, StartInterval: 5e7 } }),
+      shell('sleep 0.3; touch /ready; sleep 1000', {
+        Healthcheck: { ...check('test -e /ready'), StartPeriod: 10e9, StartInterval: 5e7 },
+      }),
       nothing,
     );
     await controller.prepare(never());
@@ -337,7 +359,10 @@ describe('health', () => {
   });
 
   test('a check that hangs counts as failed', async () => {
-    const task = shell('sleep 1000', { Healthcheck: { ...check('sleep 1000'), Timeout: 100_000_000 }, StopGracePeriod: 1_000_000 });
+    const task = shell('sleep 1000', {
+      Healthcheck: { ...check('sleep 1000'), Timeout: 100_000_000 },
+      StopGracePeriod: 1_000_000,
+    });
     const controller = executor.controller(task, nothing);
     await controller.prepare(never());
     await expect(controller.start(never())).rejects.toThrow('unhealthy container');

@@ -1,7 +1,8 @@
 /** A registry in this process that misbehaves on request: asks for credentials, breaks transfers off, counts what it is asked. */
+
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { createHash } from 'node:crypto';
 import type { Image } from '../fixtures/images.ts';
 
 export interface FakeRegistryOptions {
@@ -59,12 +60,16 @@ export class FakeRegistry {
     this.requests.push(`${request.method} ${url.pathname}`);
     if (url.pathname === '/token') return this.#token(request, url, response);
     if (!this.#allowed(request)) return this.#challenge(url, response);
-    const [, name = '', kind = '', reference = ''] = /^\/v2\/(.+)\/(manifests|blobs)\/([^/]+)$/.exec(url.pathname) ?? [];
+    const [, name = '', kind = '', reference = ''] =
+      /^\/v2\/(.+)\/(manifests|blobs)\/([^/]+)$/.exec(url.pathname) ?? [];
     const found = kind === 'blobs' ? this.#blobs.get(reference) : this.#manifests.get(`${name}:${reference}`)?.body;
     if (found === undefined) {
-      return void response.writeHead(404).end(JSON.stringify({ errors: [{ code: 'MANIFEST_UNKNOWN', message: 'manifest unknown' }] }));
+      return void response
+        .writeHead(404)
+        .end(JSON.stringify({ errors: [{ code: 'MANIFEST_UNKNOWN', message: 'manifest unknown' }] }));
     }
-    if (kind === 'blobs') return this.#blob(request, response, this.corrupt.has(reference) ? Buffer.alloc(found.length) : found);
+    if (kind === 'blobs')
+      return this.#blob(request, response, this.corrupt.has(reference) ? Buffer.alloc(found.length) : found);
     const digest = `sha256:${createHash('sha256').update(found).digest('hex')}`;
     response.writeHead(200, {
       'content-type': this.#manifests.get(`${name}:${reference}`)?.mediaType ?? '',
@@ -75,7 +80,8 @@ export class FakeRegistry {
   }
 
   #blob(request: IncomingMessage, response: ServerResponse, bytes: Buffer): void {
-    const from = this.#options.ranges === false ? 0 : Number(/^bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0);
+    const from =
+      this.#options.ranges === false ? 0 : Number(/^bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0);
     const limit = this.#options.breakAfterBytes ?? Number.MAX_SAFE_INTEGER;
     response.writeHead(from > 0 ? 206 : 200, { 'content-length': bytes.length - from });
     if (bytes.length - from <= limit) return void response.end(bytes.subarray(from));

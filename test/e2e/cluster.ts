@@ -24,9 +24,9 @@ export async function formCluster(hosts: Hosts, managers: number, nodes = hosts.
     members.slice(1).map((host) => host.ok(['join', '--token', host.index <= managers ? tokens.manager : tokens.worker, `${first.address}:2377`])),
   );
   await until('all nodes ready', 20_000, async () => {
-    const nodes = await nodeTable(first);
-    const ready = nodes.filter((node) => node.status === 'Ready').length === nodes;
-    const voters = nodes.filter((node) => ['Leader', 'Reachable'].includes(node.manager)).length === managers;
+    const table = await nodeTable(first);
+    const ready = table.filter((node) => node.status === 'Ready').length === nodes;
+    const voters = table.filter((node) => ['Leader', 'Reachable'].includes(node.manager)).length === managers;
     return ready && voters ? true : undefined;
   });
 }

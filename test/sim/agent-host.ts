@@ -32,6 +32,10 @@ export class AgentHost {
     return this.#process !== undefined;
   }
 
+  get clock(): ProcessClock | undefined {
+    return this.#process?.clock;
+  }
+
   /** In a session, as far as the agent knows. */
   get connected(): boolean {
     return this.#process?.agent.connected() ?? false;
@@ -40,7 +44,7 @@ export class AgentHost {
   start(): void {
     if (this.alive) return;
     const { clock: worldClock, random, network } = this.#world;
-    const clock = new ProcessClock(worldClock, this.name);
+    const clock = new ProcessClock(worldClock, this.name, { skewMs: this.#world.skewOf(this.name) });
     network.boot(this.name);
     const agent = createAgent({
       nodeId: this.name,

@@ -22,7 +22,7 @@ function peer(world: World, caller: ProcessClock, to: string): Peer {
   const call = <T>(run: (service: ManagerService) => Promise<T>): Promise<T> =>
     world.network.call(caller, to, () => {
       const served = world.serving(to);
-      return served === undefined ? undefined : run(served.service);
+      return served === undefined ? undefined : { clock: served.clock, run: () => run(served.service) };
     });
   return {
     rootCa: () => call((service) => service.rootCa()),
@@ -30,7 +30,7 @@ function peer(world: World, caller: ProcessClock, to: string): Peer {
     openSession: (): Duplex<AgentMessage, ManagerMessage> =>
       world.network.open<AgentMessage, ManagerMessage>(caller, to, (wrap) => {
         const served = world.serving(to);
-        served?.service.session(wrap(served.clock), identity, `${caller.host}:40000`);
+        served?.clock.enter(() => served.service.session(wrap(served.clock), identity, `${caller.host}:40000`));
         return served !== undefined;
       }),
     call: (method, request) => call((service) => service.call(method, copy(request), identity) as ReturnType<Peer['call']>) as never,
@@ -39,7 +39,7 @@ function peer(world: World, caller: ProcessClock, to: string): Peer {
     openLogs: (): Duplex<LogsRequest, LogsMessage> =>
       world.network.open<LogsRequest, LogsMessage>(caller, to, (wrap) => {
         const served = world.serving(to);
-        served?.service.logs(wrap(served.clock), identity);
+        served?.clock.enter(() => served.service.logs(wrap(served.clock), identity));
         return served !== undefined;
       }),
     close: () => {},

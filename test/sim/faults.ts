@@ -67,7 +67,7 @@ export class Faults {
     const agent = pick(this.#random, agents);
     const any = pick(this.#random, [...managers, ...agents]).name;
     const other = pick(this.#random, managers).name;
-    switch (between(this.#random, 0, 11)) {
+    switch (between(this.#random, 0, 14)) {
       case 0:
         return [`cable of ${any}`, () => (network.cut(any), () => network.heal(any))];
       case 1:
@@ -87,6 +87,12 @@ export class Faults {
         return [`power of ${agent.name}`, () => (agent.powerOff(), () => agent.start())];
       case 9:
         return [`restart of ${agent.name}`, () => this.#restart(agent)];
+      case 10:
+        return [`freeze of ${any}`, () => this.#freeze(any)];
+      case 11:
+        return [`slow disk of ${manager.name}`, () => (manager.slowDisk(true), () => manager.slowDisk(false))];
+      case 12:
+        return this.#blackout();
       default:
         return [`exit on ${agent.name}`, () => (this.#exit(agent.name), () => {})];
     }
@@ -105,6 +111,28 @@ export class Faults {
     });
     this.#world.run(stopped);
     return () => this.#world.run(stopped.then(() => host.start()));
+  }
+
+  #freeze(name: string): () => void {
+    const { managers, agents } = this.#world;
+    const clock = [...managers, ...agents].find((host) => host.name === name)?.clock;
+    clock?.freeze();
+    return () => clock?.thaw();
+  }
+
+  /** The whole site loses power; rare. */
+  #blackout(): readonly [string, Fault] {
+    const { managers, agents } = this.#world;
+    if (between(this.#random, 0, 3) > 0) return ['nothing', () => () => {}];
+    const begin = () => {
+      for (const manager of managers) manager.crash();
+      for (const agent of agents) agent.powerOff();
+      return () => {
+        for (const manager of managers) this.#world.run(manager.start());
+        for (const agent of agents) agent.start();
+      };
+    };
+    return ['blackout', begin];
   }
 
   #exit(host: string): void {

@@ -34,6 +34,7 @@ export class ManagerHost {
   readonly #founder: boolean;
   readonly #log: MemoryLogStore;
   readonly #snapshots = new MemorySnapshotStore();
+  #slowDisk = false;
   #identity: RaftIdentity | undefined;
   #process: Process | undefined;
   #starting: ProcessClock | undefined;
@@ -42,7 +43,16 @@ export class ManagerHost {
     this.name = `m${number}`;
     this.#world = world;
     this.#founder = number === 1;
-    this.#log = new MemoryLogStore({ runtime: raftRuntime(world.clock, world.random), syncDelayMs: () => between(world.random, 0, 5) });
+    this.#log = new MemoryLogStore({ runtime: raftRuntime(world.clock, world.random), syncDelayMs: () => this.#syncMs() });
+  }
+
+  /** Whether every sync takes long. */
+  slowDisk(slow: boolean): void {
+    this.#slowDisk = slow;
+  }
+
+  #syncMs(): number {
+    return between(this.#world.random, 0, this.#slowDisk ? 400 : 5);
   }
 
   get process(): Process | undefined {
@@ -63,7 +73,7 @@ export class ManagerHost {
 
   async start(): Promise<void> {
     if (this.alive) return;
-    const clock = new ProcessClock(this.#world.clock, this.name);
+    const clock = new ProcessClock(this.#world.clock, this.name, { skewMs: this.#world.skewOf(this.name) });
     this.#starting = clock;
     this.#world.network.boot(this.name);
     this.#identity ??= this.#founder ? { raftId: 1, members: [] } : await this.#join(clock);
@@ -104,6 +114,11 @@ export class ManagerHost {
     this.#starting = undefined;
   }
 
+  /** A message reaches the process that runs now. */
+  arrive(deliver: () => void): void {
+    (this.#process?.clock ?? this.#starting)?.enter(deliver);
+  }
+
   /** As a node does that was given the manager role: asks the founder, follows it to the leader. */
   async #join(clock: ProcessClock): Promise<RaftIdentity> {
     let addr = 'm1:2377';
@@ -118,6 +133,10 @@ export class ManagerHost {
         await sleep(clock, 500);
       }
     }
+  }
+
+  get clock(): ProcessClock | undefined {
+    return this.#process?.clock;
   }
 
   /** Power loss: nothing runs on, what was not synced is gone. */

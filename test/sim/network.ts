@@ -118,28 +118,30 @@ export class SimNetwork {
     return near;
   }
 
-  /** A call that answers, fails, or hangs until its limit when the way is cut meanwhile. `run`: undefined = nobody listens. */
-  call<T>(caller: ProcessClock, to: string, run: () => Promise<T> | undefined): Promise<T> {
+  /** A call that answers, fails, or hangs until its limit when the way is cut meanwhile. `find`: undefined = nobody listens. */
+  call<T>(caller: ProcessClock, to: string, find: () => { readonly clock: ProcessClock; readonly run: () => Promise<T> } | undefined): Promise<T> {
     const from = caller.host;
     return new Promise((resolve, reject) => {
       const finish = (settle: () => void) => {
         cancel();
         if (this.#calls.delete(call)) settle();
       };
-      const call: Call = { from, to, fail: (error) => finish(() => caller.alive && reject(error)) };
+      const call: Call = { from, to, fail: (error) => finish(() => caller.enter(() => reject(error))) };
       const cancel = caller.timer(callLimitMs, () => call.fail(new ClusterError('deadline', `${to} does not answer`)));
       this.#calls.add(call);
       const back = (settle: () => void) => {
-        caller.timer(this.delay(to, from), () => this.reaches(from, to) && finish(settle));
+        this.#clock.timer(this.delay(to, from), () => this.reaches(from, to) && finish(() => caller.enter(settle)));
       };
-      caller.timer(this.delay(from, to), () => {
+      this.#clock.timer(this.delay(from, to), () => {
         if (!this.reaches(from, to)) return;
-        const work = run();
-        if (work === undefined) return back(() => reject(new ClusterError('unavailable', `${to} cannot be reached`)));
-        work.then(
-          (value) => back(() => resolve(copy(value))),
-          (error) => back(() => reject(error)),
-        );
+        const server = find();
+        if (server === undefined) return back(() => reject(new ClusterError('unavailable', `${to} cannot be reached`)));
+        server.clock.enter(() => {
+          server.run().then(
+            (value) => back(() => resolve(copy(value))),
+            (error) => back(() => reject(error)),
+          );
+        });
       });
     });
   }
@@ -190,7 +192,7 @@ class GuardedDuplex<Out, In> implements Duplex<Out, In> {
     inner.onClose((error) => {
       closed();
       this.#outcome = { error };
-      this.#tell();
+      this.#process.enter(() => this.#tell());
     });
   }
 
@@ -199,9 +201,7 @@ class GuardedDuplex<Out, In> implements Duplex<Out, In> {
   }
 
   onMessage(handle: (message: In) => void): void {
-    this.#inner.onMessage((message) => {
-      if (this.#process.alive) handle(message);
-    });
+    this.#inner.onMessage((message) => this.#process.enter(() => handle(message)));
   }
 
   onClose(handle: (error: Error | undefined) => void): void {

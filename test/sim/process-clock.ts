@@ -1,27 +1,66 @@
 import type { Cancel, Clock } from '../../src/lib/clock.ts';
 
-/** The clock of one simulated process: after `kill` nothing of that process ever runs again. */
+export interface ProcessClockOptions {
+  /** The host's wall clock is wrong by this much, ms. */
+  readonly skewMs: number;
+}
+
+/**
+ * The clock of one simulated process, and the gate to all that happens in it: after `kill` nothing of that process ever runs
+ * again; while it is frozen (a stopped process, a paused machine) everything that comes in waits.
+ */
 export class ProcessClock implements Clock {
   /** Where the process runs. */
   readonly host: string;
   readonly #world: Clock;
+  readonly #skewMs: number;
   #alive = true;
+  /** What waits for the end of the freeze, in order. */
+  #waiting: (() => void)[] | undefined;
 
-  constructor(world: Clock, host: string) {
-    this.#world = world;
+  constructor(world: Clock, host: string, { skewMs }: ProcessClockOptions = { skewMs: 0 }) {
     this.host = host;
+    this.#world = world;
+    this.#skewMs = skewMs;
   }
 
   get alive(): boolean {
     return this.#alive;
   }
 
+  get frozen(): boolean {
+    return this.#waiting !== undefined;
+  }
+
   kill(): void {
     this.#alive = false;
+    this.#waiting = undefined;
+  }
+
+  freeze(): void {
+    if (this.#alive) this.#waiting ??= [];
+  }
+
+  /** One thing at a time, each in a turn of its own, before anything that comes in later. */
+  thaw(): void {
+    const run = this.#waiting?.shift();
+    if (run === undefined) {
+      this.#waiting = undefined;
+      return;
+    }
+    run();
+    this.#world.defer(() => this.thaw());
+  }
+
+  /** Something from outside happens to the process. */
+  enter(run: () => void): void {
+    if (!this.#alive) return;
+    if (this.#waiting === undefined) run();
+    else this.#waiting.push(run);
   }
 
   now(): number {
-    return this.#world.now();
+    return this.#world.now() + this.#skewMs;
   }
 
   monotonic(): number {
@@ -30,11 +69,16 @@ export class ProcessClock implements Clock {
 
   timer(delayMs: number, run: () => void): Cancel {
     if (!this.#alive) return () => {};
-    return this.#world.timer(delayMs, () => this.#alive && run());
+    let cancelled = false;
+    const cancel = this.#world.timer(delayMs, () => this.enter(() => !cancelled && run()));
+    return () => {
+      cancelled = true;
+      cancel();
+    };
   }
 
   defer(run: () => void): void {
-    if (this.#alive) this.#world.defer(() => this.#alive && run());
+    if (this.#alive) this.#world.defer(() => this.enter(run));
   }
 
   /** A call to the world outside the process: it happens, but a process that died meanwhile never learns the outcome. */
@@ -42,8 +86,8 @@ export class ProcessClock implements Clock {
     if (!this.#alive) return new Promise(() => {});
     return new Promise((resolve, reject) => {
       work().then(
-        (value) => this.#alive && resolve(value),
-        (error) => this.#alive && reject(error),
+        (value) => this.enter(() => resolve(value)),
+        (error) => this.enter(() => reject(error)),
       );
     });
   }

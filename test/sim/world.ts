@@ -39,6 +39,8 @@ export interface WorldOptions {
 }
 
 const stepMs = 20;
+/** Hosts disagree about the wall time by up to twice this. */
+const skewMaxMs = 1_500;
 const faultsMs = 60_000;
 /** Setting up; ending faults; everything as desired once they have ended. */
 const setUpLimitMs = 30_000;
@@ -59,6 +61,7 @@ export class World {
   readonly client: Client;
   readonly #faults: Faults;
   readonly #onTrace: ((line: string) => void) | undefined;
+  readonly #skews = new Map<string, number>();
   readonly #hash = createHash('sha256');
   readonly #agentLookup: ReadonlyMap<string, AgentHost>;
   #failure: SimulationFailure | undefined;
@@ -75,6 +78,8 @@ export class World {
     this.#agentLookup = new Map(this.agents.map((agent) => [agent.name, agent]));
     this.client = new Client(this, seed);
     this.#faults = new Faults(this, seed);
+    const skews = seededRandom(seed * 8 + 7);
+    for (const { name } of [...this.managers, ...this.agents]) this.#skews.set(name, between(skews, -skewMaxMs, skewMaxMs));
   }
 
   /** The whole run. Throws {@link SimulationFailure}. */
@@ -99,6 +104,10 @@ export class World {
     this.client.final();
     this.#throwIfFailed();
     this.trace('done');
+  }
+
+  skewOf(host: string): number {
+    return this.#skews.get(host) ?? 0;
   }
 
   /** Of the whole event log: equal for equal seeds. */
@@ -274,8 +283,10 @@ export class World {
     const to = this.#nameOf(parcel.to);
     if (from === undefined || to === undefined || !this.network.reaches(from, to)) return false;
     const deliver = () => {
-      if (this.network.reaches(from, to)) parcel.deliver();
+      const receiver = this.managers.find(({ name }) => name === to);
+      if (this.network.reaches(from, to)) receiver?.arrive(() => parcel.deliver());
     };
+    if (parcel.kind === 'messages' && between(this.random, 0, 199) === 0) return true; // lost
     this.clock.timer(this.network.delay(from, to), deliver);
     if (parcel.kind === 'messages' && between(this.random, 0, 199) === 0) this.clock.timer(this.network.delay(from, to) + 50, deliver);
     return true;

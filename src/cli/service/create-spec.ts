@@ -69,7 +69,7 @@ function serviceMode(flags: CreateFlags): ServiceMode {
   }
   switch (mode) {
     case 'replicated':
-      return { Replicated: { Replicas: replicas ?? 1 } };
+      return { Replicated: replicas === undefined ? {} : { Replicas: replicas } };
     case 'replicated-job':
       return { ReplicatedJob: { MaxConcurrent: maxConcurrent ?? replicas ?? 1, TotalCompletions: replicas ?? 1 } };
     case 'global':

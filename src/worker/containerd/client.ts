@@ -3,11 +3,11 @@
  * deadline unless it says otherwise. The channel reconnects by itself; streams and waits fail with `unavailable` when the
  * daemon goes and are opened again by whoever needs them.
  */
-import { Client, type ClientDuplexStream, credentials, Metadata, status, type ServiceError } from '@grpc/grpc-js';
+import { Client, type ClientDuplexStream, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import type { Clock } from '../../lib/clock.ts';
 import { ClusterError, type ErrorKind } from '../../lib/errors.ts';
-import { VersionService } from './gen/containerd/version.ts';
 import { IntrospectionService } from './gen/containerd/introspection.ts';
+import { VersionService } from './gen/containerd/version.ts';
 
 /** A method of a generated service description. */
 export interface Method<Request, Response> {
@@ -175,7 +175,8 @@ export class Containerd {
     const failure = error as Partial<ServiceError>;
     const text = failure.details ?? failure.message ?? String(error);
     const kind = failure.code === undefined ? 'internal' : (kinds[failure.code] ?? 'internal');
-    if (kind === 'unavailable' && /ENOENT|ECONNREFUSED|EACCES/.test(text)) return unreachableDaemon(this.address, error);
+    if (kind === 'unavailable' && /ENOENT|ECONNREFUSED|EACCES/.test(text))
+      return unreachableDaemon(this.address, error);
     return new ClusterError(kind, text, { cause: error });
   }
 }

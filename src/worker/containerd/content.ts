@@ -2,8 +2,8 @@
 import { type Clock, sleep } from '../../lib/clock.ts';
 import { ClusterError, isKind } from '../../lib/errors.ts';
 import type { Containerd } from './client.ts';
-import { ContentService, WriteAction, type WriteContentResponse } from './gen/containerd/content.ts';
 import type { WriteContentRequest } from './gen/containerd/content.ts';
+import { ContentService, WriteAction, type WriteContentResponse } from './gen/containerd/content.ts';
 
 export interface Blob {
   readonly digest: string;
@@ -118,7 +118,9 @@ export class ContentStore {
   }
 }
 
-function message(fields: Partial<WriteContentRequest> & Pick<WriteContentRequest, 'action' | 'ref'>): WriteContentRequest {
+function message(
+  fields: Partial<WriteContentRequest> & Pick<WriteContentRequest, 'action' | 'ref'>,
+): WriteContentRequest {
   return { total: 0, expected: '', offset: 0, data: Buffer.alloc(0), labels: {}, ...fields };
 }
 

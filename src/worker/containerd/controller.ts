@@ -151,7 +151,12 @@ export class ContainerController implements Controller {
     await states.saveContainer(id, this.#record);
     this.#pid = await runtime.create({
       id,
-      labels: { [taskLabel]: id, 'tscluster.service': serviceId, 'tscluster.service-name': serviceName, 'tscluster.node': nodeId },
+      labels: {
+        [taskLabel]: id,
+        'tscluster.service': serviceId,
+        'tscluster.service-name': serviceName,
+        'tscluster.node': nodeId,
+      },
       image: image.name,
       spec: ociSpec,
       snapshotter,
@@ -333,7 +338,8 @@ export class ContainerController implements Controller {
           log.warn('stopping an unhealthy container', { task: id, error: messageOf(error) });
         });
       };
-      const probe = (timeoutMs: number, signal: AbortSignal) => execute(this.#context, id, plan.args, { timeoutMs, signal });
+      const probe = (timeoutMs: number, signal: AbortSignal) =>
+        execute(this.#context, id, plan.args, { timeoutMs, signal });
       watchHealth({ clock, plan, probe, report }, until.signal).catch((error: unknown) => {
         if (!until.signal.aborted) log.warn('checking health', { task: id, error: messageOf(error) });
       });

@@ -62,7 +62,11 @@ export interface ContainerdExecutor extends Executor {
   /** What a reference points to at its registry. */
   resolveImage(reference: string, auth?: RegistryAuth, signal?: AbortSignal): Promise<ResolvedImage>;
   /** The image unpacked on this node; what `prepare` does first. */
-  pullImage(reference: string, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<{ readonly digest: string }>;
+  pullImage(
+    reference: string,
+    auth: RegistryAuth | undefined,
+    signal: AbortSignal,
+  ): Promise<{ readonly digest: string }>;
   /** Stops watching; containers go on. */
   close(): Promise<void>;
 }
@@ -130,7 +134,11 @@ class Driver implements ContainerdExecutor {
     return this.#context.images.resolve(reference, auth, signal);
   }
 
-  pullImage(reference: string, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<{ readonly digest: string }> {
+  pullImage(
+    reference: string,
+    auth: RegistryAuth | undefined,
+    signal: AbortSignal,
+  ): Promise<{ readonly digest: string }> {
     return this.#context.images.ensure(reference, auth, signal);
   }
 
@@ -172,7 +180,6 @@ class Driver implements ContainerdExecutor {
   async close(): Promise<void> {
     this.#stopped.abort(new ClusterError('cancelled', 'the agent stops'));
     await Promise.all([...this.#logs.values()].map((log) => log.close()));
-    await this.#context.taskFiles.close();
     removeEmptyCgroup(this.#context.cgroupParent);
     this.#containerd.close();
   }
@@ -224,4 +231,3 @@ class Driver implements ContainerdExecutor {
     return accounts;
   }
 }
-

@@ -7,7 +7,13 @@ import type { HostFacts } from './spec.ts';
 
 /** Docker's default. */
 const nofileMax = 1024 * 1024;
-const initPaths = ['/usr/bin/tini-static', '/usr/bin/docker-init', '/usr/libexec/docker/docker-init', '/sbin/docker-init', '/usr/bin/tini'];
+const initPaths = [
+  '/usr/bin/tini-static',
+  '/usr/bin/docker-init',
+  '/usr/libexec/docker/docker-init',
+  '/sbin/docker-init',
+  '/usr/bin/tini',
+];
 /** Seen from a network namespace made by `ip netns exec`, /sys is another one: pid 1 still has the host's. */
 const cgroupRoots = ['/sys/fs/cgroup', '/proc/1/root/sys/fs/cgroup'];
 

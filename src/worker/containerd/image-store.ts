@@ -252,14 +252,17 @@ export class ImageStore {
     const { registry } = this.#options;
     const { reference, auth, signal } = session;
     const fetched =
-      present === undefined ? await registry.manifest(reference, digest, auth, signal) : { body: present, mediaType: '' };
+      present === undefined
+        ? await registry.manifest(reference, digest, auth, signal)
+        : { body: present, mediaType: '' };
     const manifest = parseManifest(fetched.body, fetched.mediaType);
     const labels: Record<string, string> = { ...sourceLabel(reference) };
     if (manifest.kind === 'index') {
       labels['containerd.io/gc.ref.content.m.0'] = choosePlatform(manifest.entries, this.#options.platform).digest;
     } else {
       labels['containerd.io/gc.ref.content.config'] = manifest.config.digest;
-      for (const [at, layer] of manifest.layers.entries()) labels[`containerd.io/gc.ref.content.l.${at}`] = layer.digest;
+      for (const [at, layer] of manifest.layers.entries())
+        labels[`containerd.io/gc.ref.content.l.${at}`] = layer.digest;
     }
     await this.#store(session, { digest, size: fetched.body.length, kind: 'manifest', labels }, fetched.body);
     const mediaType = fetched.mediaType === '' ? declaredType(fetched.body, manifest) : fetched.mediaType;
@@ -288,11 +291,7 @@ export class ImageStore {
   }
 
   /** Downloads a few layers at a time and unpacks each as soon as it and those below it are there. */
-  async #fetchLayers(
-    session: Session,
-    layers: readonly Descriptor[],
-    diffIds: readonly string[],
-  ): Promise<string> {
+  async #fetchLayers(session: Session, layers: readonly Descriptor[], diffIds: readonly string[]): Promise<string> {
     const chain = chainIds(diffIds);
     const failed = new AbortController();
     const inner = { ...session, signal: AbortSignal.any([session.signal, failed.signal]) };
@@ -303,7 +302,11 @@ export class ImageStore {
     try {
       for (const [at, layer] of layers.entries()) {
         await fetched[at];
-        await this.#unpackOnce(inner, layer, { diffId: diffIds[at] ?? '', chainId: chain[at] ?? '', parent: chain[at - 1] ?? '' });
+        await this.#unpackOnce(inner, layer, {
+          diffId: diffIds[at] ?? '',
+          chainId: chain[at] ?? '',
+          parent: chain[at - 1] ?? '',
+        });
       }
     } catch (error) {
       failed.abort(error);
@@ -327,7 +330,9 @@ export class ImageStore {
         ref: `${blob.kind}-${blob.digest}`,
         labels: blob.labels,
         open: (offset) =>
-          body === undefined ? registry.blob(reference, blob.digest, offset, auth, signal) : once(body.subarray(offset)),
+          body === undefined
+            ? registry.blob(reference, blob.digest, offset, auth, signal)
+            : once(body.subarray(offset)),
       },
       { lease, signal },
     );
@@ -465,4 +470,3 @@ function limiter(max: number): <T>(work: () => Promise<T>) => Promise<T> {
     }
   };
 }
-

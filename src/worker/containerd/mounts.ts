@@ -45,7 +45,11 @@ export async function taskMounts(context: MountContext): Promise<readonly OciMou
   const files = await context.taskFiles.write(task.id, filesOf(task, context.dependencies));
   for (const file of files) mounts.push(readOnlyFile(file.source, file.destination));
   const readOnly = container.ReadOnly === true ? 'ro' : 'rw';
-  const etc = { '/etc/hosts': sandbox.hostsPath, '/etc/resolv.conf': sandbox.resolvConfPath, '/etc/hostname': sandbox.hostnamePath };
+  const etc = {
+    '/etc/hosts': sandbox.hostsPath,
+    '/etc/resolv.conf': sandbox.resolvConfPath,
+    '/etc/hostname': sandbox.hostnamePath,
+  };
   for (const [destination, source] of Object.entries(etc)) {
     if (source === '' || mounts.some((mount) => mount.destination === destination)) continue;
     mounts.push({ destination, type: 'bind', source, options: ['rbind', 'rprivate', readOnly] });
@@ -62,7 +66,8 @@ function mountOf(context: MountContext, mount: Mount, at: number): Promise<OciMo
 
 async function bindMount(mount: Mount): Promise<OciMount> {
   const source = mount.Source ?? '';
-  if (!source.startsWith('/')) throw invalidMount('bind', `invalid mount path: '${source}' mount path must be absolute`);
+  if (!source.startsWith('/'))
+    throw invalidMount('bind', `invalid mount path: '${source}' mount path must be absolute`);
   if (mount.BindOptions?.CreateMountpoint === true) await mkdir(source, { recursive: true });
   try {
     await stat(source);

@@ -74,9 +74,14 @@ export class Runtime {
 
   /** Resolves with exit status and time; rejects when containerd goes away meanwhile. */
   async wait(id: string, signal: AbortSignal): Promise<{ exitStatus: number; at: number | undefined }> {
-    const answer = await this.#containerd.call(TasksService.wait, { containerId: id, execId: '' }, { timeoutMs: 0, signal });
+    const answer = await this.#containerd.call(
+      TasksService.wait,
+      { containerId: id, execId: '' },
+      { timeoutMs: 0, signal },
+    );
     const seconds = answer.exitedAt?.seconds ?? zeroTimeSeconds;
-    const at = seconds === zeroTimeSeconds ? undefined : seconds * 1000 + Math.floor((answer.exitedAt?.nanos ?? 0) / 1e6);
+    const at =
+      seconds === zeroTimeSeconds ? undefined : seconds * 1000 + Math.floor((answer.exitedAt?.nanos ?? 0) / 1e6);
     return { exitStatus: answer.exitStatus, at };
   }
 

@@ -63,13 +63,23 @@ export const maskedPaths: readonly string[] = [
   '/sys/devices/virtual/powercap',
   '/sys/firmware',
 ];
-export const readonlyPaths: readonly string[] = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
+export const readonlyPaths: readonly string[] = [
+  '/proc/bus',
+  '/proc/fs',
+  '/proc/irq',
+  '/proc/sys',
+  '/proc/sysrq-trigger',
+];
 
 export function containerSpec(input: SpecInput): Record<string, unknown> {
   const { task, host } = input;
   const container = task.spec.ContainerSpec;
   validateTask(task);
-  const capabilities = resolveCapabilities(container.CapabilityAdd ?? [], container.CapabilityDrop ?? [], host.capabilities);
+  const capabilities = resolveCapabilities(
+    container.CapabilityAdd ?? [],
+    container.CapabilityDrop ?? [],
+    host.capabilities,
+  );
   const seccomp = seccompFor(container, host, capabilities);
   return {
     ociVersion: '1.0.2',
@@ -243,7 +253,8 @@ export function validateTask(task: AssignedTask): void {
   const container = task.spec.ContainerSpec;
   const privileges = container.Privileges;
   if (privileges?.CredentialSpec) throw unsupported('a credential spec');
-  if (privileges?.SELinuxContext && privileges.SELinuxContext['Disable'] !== true) throw unsupported('an SELinux context');
+  if (privileges?.SELinuxContext && privileges.SELinuxContext['Disable'] !== true)
+    throw unsupported('an SELinux context');
   const appArmor = privileges?.AppArmor?.Mode ?? '';
   if (!['', 'default', 'disabled'].includes(appArmor)) throw unsupported(`AppArmor mode "${appArmor}"`);
   if (container.OpenStdin === true) throw unsupported('an open standard input');

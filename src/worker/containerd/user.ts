@@ -49,7 +49,8 @@ function findUser(part: string, users: readonly Passwd[]): Passwd {
     return users.find((user) => user.uid === id) ?? { name: '', uid: id, gid: 0, home: '/' };
   }
   const user = users.find((candidate) => candidate.name === part);
-  if (user === undefined) throw new ClusterError('invalid', `unable to find user ${part}: no matching entries in passwd file`);
+  if (user === undefined)
+    throw new ClusterError('invalid', `unable to find user ${part}: no matching entries in passwd file`);
   return user;
 }
 
@@ -57,7 +58,8 @@ function findGroup(part: string, groups: readonly Group[]): number {
   const id = numeric(part);
   if (id !== undefined) return id;
   const group = groups.find((candidate) => candidate.name === part);
-  if (group === undefined) throw new ClusterError('invalid', `unable to find group ${part}: no matching entries in group file`);
+  if (group === undefined)
+    throw new ClusterError('invalid', `unable to find group ${part}: no matching entries in group file`);
   return group.gid;
 }
 

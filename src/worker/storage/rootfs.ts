@@ -53,12 +53,14 @@ export async function withRootfs<T>(
 /** Overlay options with paths relative to their common directory: the kernel takes one page of options. */
 function shorten(options: readonly string[]): { options: readonly string[]; directory: string } {
   const lower = options.find((option) => option.startsWith('lowerdir='));
-  if (lower === undefined) return { options: options.filter((option) => !/^(upperdir|workdir)=/.test(option)), directory: '/' };
+  if (lower === undefined)
+    return { options: options.filter((option) => !/^(upperdir|workdir)=/.test(option)), directory: '/' };
   const upper = options.find((option) => option.startsWith('upperdir='))?.slice('upperdir='.length);
   // Read-only needs no upper directory: it becomes the topmost lower one.
   const paths = [...(upper === undefined ? [] : [upper]), ...lower.slice('lowerdir='.length).split(':')];
   let directory = posix.dirname(paths[0] ?? '/');
-  while (!paths.every((path) => path.startsWith(`${directory}/`)) && directory !== '/') directory = posix.dirname(directory);
+  while (!paths.every((path) => path.startsWith(`${directory}/`)) && directory !== '/')
+    directory = posix.dirname(directory);
   const relative = paths.map((path) => posix.relative(directory, path));
   const others = options.filter((option) => !/^(lowerdir|upperdir|workdir|index)=?/.test(option));
   return { options: [...others, `lowerdir=${relative.join(':')}`], directory };

@@ -3,11 +3,12 @@
  * subdirectory per task, and bind-mounted read-only into the container; they go with the task. An existing memory file
  * system is used where there is one: a mount made here would not be seen by a containerd in another mount namespace.
  */
+
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { chmod, chown, lstat, mkdir, readdir, rmdir, statfs, writeFile } from 'node:fs/promises';
 import { join, posix } from 'node:path';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { ClusterError } from '../../lib/errors.ts';
 import type { FileTarget } from '../../model/spec.ts';
 import { isMissing, removeTree } from './files.ts';
@@ -40,7 +41,7 @@ export class TaskFiles {
   /** Writes the files and says where to mount them. Repeating it writes them again. */
   async write(taskId: string, files: readonly TaskFile[]): Promise<readonly FileMount[]> {
     if (files.length === 0) return [];
-    const directory = join(await this.#ready(), taskId);
+    const directory = join(await privateDirectory(await this.#place()), taskId);
     await mkdir(directory, { recursive: true, mode: 0o700 });
     const mounts: FileMount[] = [];
     for (const [at, entry] of files.entries()) {
@@ -52,26 +53,23 @@ export class TaskFiles {
   }
 
   async remove(taskId: string): Promise<void> {
-    await removeTree(join(await this.#ready(), taskId));
+    const root = await this.#place();
+    await removeTree(join(root, taskId));
+    // The last one takes the directory with it.
+    await rmdir(root).catch(() => {});
   }
 
   async list(): Promise<readonly string[]> {
     try {
-      return (await readdir(await this.#ready())).toSorted();
+      return (await readdir(await this.#place())).toSorted();
     } catch (error) {
       if (isMissing(error)) return [];
       throw error;
     }
   }
 
-  /** Takes the directory away when no task needs it. */
-  async close(): Promise<void> {
-    const root = await this.#root?.catch(() => undefined);
-    if (root !== undefined) await rmdir(root).catch(() => {});
-  }
-
-  #ready(): Promise<string> {
-    this.#root ??= privateMemory(this.#stateDir).catch((error: unknown) => {
+  #place(): Promise<string> {
+    this.#root ??= placeInMemory(this.#stateDir).catch((error: unknown) => {
       this.#root = undefined;
       throw error;
     });
@@ -101,15 +99,13 @@ function idOf(text: string | undefined, entry: TaskFile): number {
   throw new ClusterError('invalid', `${entry.kind} ${entry.name}: invalid owner "${text ?? ''}"`);
 }
 
-async function privateMemory(stateDir: string): Promise<string> {
+async function placeInMemory(stateDir: string): Promise<string> {
   const name = `tscluster-${createHash('sha256').update(stateDir).digest('hex').slice(0, 16)}`;
-  for (const parent of ['/run', '/dev/shm']) {
-    if (!(await isMemory(parent))) continue;
-    return privateDirectory(join(parent, name));
-  }
-  const directory = await privateDirectory(join(stateDir, 'secrets'));
-  if (!(await isMemory(directory))) await mountTmpfs(directory);
-  return directory;
+  for (const parent of ['/run', '/dev/shm']) if (await isMemory(parent)) return join(parent, name);
+  const mounted = join(stateDir, 'secrets');
+  await mkdir(mounted, { recursive: true, mode: 0o700 });
+  if (!(await isMemory(mounted))) await mountTmpfs(mounted);
+  return mounted;
 }
 
 async function isMemory(path: string): Promise<boolean> {
@@ -133,7 +129,9 @@ async function privateDirectory(path: string): Promise<string> {
 }
 
 async function mountTmpfs(path: string): Promise<void> {
-  const child = spawn('mount', ['-t', 'tmpfs', '-o', 'mode=0700,nosuid,nodev,noexec', 'tmpfs', path], { stdio: 'ignore' });
+  const child = spawn('mount', ['-t', 'tmpfs', '-o', 'mode=0700,nosuid,nodev,noexec', 'tmpfs', path], {
+    stdio: 'ignore',
+  });
   const [code] = (await once(child, 'close')) as [number | null];
   if (code !== 0) throw new ClusterError('internal', `mounting memory for secrets on ${path} ended with ${code}`);
 }

@@ -35,12 +35,7 @@ export async function* readLog(
   }
 }
 
-async function* history(
-  taskId: string,
-  cursor: Cursor,
-  query: LogQuery,
-  signal: AbortSignal,
-): AsyncIterable<LogLine> {
+async function* history(taskId: string, cursor: Cursor, query: LogQuery, signal: AbortSignal): AsyncIterable<LogLine> {
   const last: LogLine[] = [];
   for await (const text of cursor.rest()) {
     if (signal.aborted) return;

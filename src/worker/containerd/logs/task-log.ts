@@ -31,7 +31,7 @@ interface Source {
   punched: number;
 }
 
-const chunkBytes = 256 * 1024;
+const chunkBytes = 64 * 1024;
 const punchBytes = 4 * 1024 * 1024;
 const blockBytes = 4096;
 

@@ -45,7 +45,9 @@ export async function fetchHttp(clock: Clock, request: HttpRequest): Promise<Htt
 
 function headersFor(url: URL, previous: HttpRequest): Readonly<Record<string, string>> {
   if (url.host === previous.url.host && url.protocol === previous.url.protocol) return previous.headers;
-  return Object.fromEntries(Object.entries(previous.headers).filter(([name]) => name.toLowerCase() !== 'authorization'));
+  return Object.fromEntries(
+    Object.entries(previous.headers).filter(([name]) => name.toLowerCase() !== 'authorization'),
+  );
 }
 
 function send(clock: Clock, request: HttpRequest): Promise<IncomingMessage> {

@@ -82,7 +82,13 @@ export class Registry {
     signal?: AbortSignal,
   ): Promise<FetchedManifest> {
     const path = `${reference.repository}/manifests/${wanted}`;
-    const response = await this.#ask(reference, { method: 'GET', path, headers: { Accept: acceptHeader }, auth, signal });
+    const response = await this.#ask(reference, {
+      method: 'GET',
+      path,
+      headers: { Accept: acceptHeader },
+      auth,
+      signal,
+    });
     const body = await response.text(manifestBytesMax);
     const digest = sha256(body);
     if (wanted.startsWith('sha256:') && wanted !== digest) throw mismatch(wanted, digest);
@@ -222,7 +228,10 @@ function mirrorEndpoint(mirror: string): Endpoint {
   if (!URL.canParse(text)) throw new ClusterError('invalid', `invalid mirror: unable to parse URL: ${mirror}`);
   const base = new URL(text.endsWith('/') ? text : `${text}/`);
   if (base.protocol !== 'http:' && base.protocol !== 'https:') {
-    throw new ClusterError('invalid', `invalid mirror: unsupported scheme "${base.protocol.slice(0, -1)}" in "${mirror}"`);
+    throw new ClusterError(
+      'invalid',
+      `invalid mirror: unsupported scheme "${base.protocol.slice(0, -1)}" in "${mirror}"`,
+    );
   }
   return { base, insecure: isLoopback(base.host), mirror: true };
 }
@@ -281,5 +290,7 @@ function registryReason(body: string): string | undefined {
 }
 
 function mismatch(wanted: string, got: string): ClusterError {
-  return new ClusterError('failed_precondition', `digest mismatch: asked for ${wanted}, got ${got}`, { retryable: true });
+  return new ClusterError('failed_precondition', `digest mismatch: asked for ${wanted}, got ${got}`, {
+    retryable: true,
+  });
 }
