@@ -9,7 +9,7 @@ import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { execute, projectDir } from '../test/e2e/hosts.ts';
 import { compare, jsonLine, type Side, table } from './report.ts';
-import { type Memory, settled, type Subject } from './subject.ts';
+import { type Memory, type Subject, settled } from './subject.ts';
 import { Swarm } from './swarm.ts';
 import { figures, type Test, tests } from './targets.ts';
 import { Tscluster } from './tscluster.ts';

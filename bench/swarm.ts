@@ -19,7 +19,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execute, until } from '../test/e2e/hosts.ts';
 import { busyboxImage, pushImage } from '../test/fixtures/images.ts';
-import { get, type Memory, procFile, processes, residentMb, type Subject } from './subject.ts';
+import { get, type Memory, processes, procFile, residentMb, type Subject } from './subject.ts';
 
 export interface SwarmOptions {
   /** The shared bench folder: hosts.sh, swarm-host.sh, orch-bench.mjs. */

@@ -164,6 +164,7 @@ try {
 } catch (error) {
   failed = true;
   process.stderr.write(`\ndemo failed: ${(error as Error).message}\n`);
+  process.stderr.write(`${(await hosts?.host(1).cli(['service', 'ps', 'web', '--no-trunc']))?.stdout ?? ''}\n`);
   for (const host of hosts?.hosts ?? []) process.stderr.write(`\n-- last lines of ${host.name}'s daemon\n${host.logTail()}\n`);
 }
 if (hosts !== undefined && keep) howToLook(hosts);

@@ -40,7 +40,12 @@ export async function taskTable(host: Host, service: string, filter: readonly st
   const filters = filter.flatMap((one) => ['--filter', one]);
   const format = '{{.ID}}|{{.Name}}|{{.Node}}|{{.DesiredState}}|{{.CurrentState}}|{{.Error}}';
   const text = await host.ok(['service', 'ps', service, '--no-trunc', ...filters, '--format', format]);
-  return rows(text).map(([id = '', name = '', node = '', desired = '', state = '', error = '']) => ({ id, name: name.replace(/^ *\\_ /, ''), node, desired, state, error }));
+  return rows(text).map(([id = '', name = '', node = '', desired = '', state = '', error = '']) => ({ id, name: slotName(name, id), node, desired, state, error }));
+}
+
+/** `web.1` of `\\_ web.1.<task id>`. */
+function slotName(name: string, id: string): string {
+  return name.replace(/^ *\\_ /, '').replace(`.${id}`, '');
 }
 
 export async function leaderOf(hosts: Hosts, ask: Host): Promise<Host> {

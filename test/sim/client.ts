@@ -189,7 +189,7 @@ export class Client {
   #backend(): ManagerBackend | undefined {
     const alive = this.#world.managers.flatMap(({ process }) => process ?? []);
     const process = alive[between(this.#random, 0, Math.max(0, alive.length - 1))];
-    return process?.raft.isMember() === true ? process.manager.backend : undefined;
+    return process?.clock.frozen === false ? process.manager.backend : undefined;
   }
 
   /** Undefined: the outcome is unknown, or the request was refused. */

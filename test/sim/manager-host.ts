@@ -32,8 +32,8 @@ export class ManagerHost {
   readonly name: string;
   readonly #world: World;
   readonly #founder: boolean;
-  readonly #log: MemoryLogStore;
-  readonly #snapshots = new MemorySnapshotStore();
+  #log: MemoryLogStore;
+  #snapshots = new MemorySnapshotStore();
   #slowDisk = false;
   #identity: RaftIdentity | undefined;
   #process: Process | undefined;
@@ -43,12 +43,17 @@ export class ManagerHost {
     this.name = `m${number}`;
     this.#world = world;
     this.#founder = number === 1;
-    this.#log = new MemoryLogStore({ runtime: raftRuntime(world.clock, world.random), syncDelayMs: () => this.#syncMs() });
+    this.#log = this.#newLog();
   }
 
   /** Whether every sync takes long. */
   slowDisk(slow: boolean): void {
     this.#slowDisk = slow;
+  }
+
+  #newLog(): MemoryLogStore {
+    const { clock, random } = this.#world;
+    return new MemoryLogStore({ runtime: raftRuntime(clock, random), syncDelayMs: () => this.#syncMs() });
   }
 
   #syncMs(): number {
@@ -143,6 +148,9 @@ export class ManagerHost {
   crash(): void {
     this.#end();
     this.#world.network.powerOff(this.name);
+    if (this.#world.sabotage.emptyDisks !== true) return;
+    this.#log = this.#newLog();
+    this.#snapshots = new MemorySnapshotStore();
   }
 
   /** SIGTERM: leadership is handed over first. */

@@ -52,19 +52,23 @@ export class ContainerController implements Controller {
 
   async prepare(signal: AbortSignal): Promise<void> {
     if ((await this.#exited()) !== undefined) return;
-    const { runtime, states, network } = this.#context;
+    const { runtime, states } = this.#context;
     const { id } = this.#task;
     const process = await runtime.process(id);
     const known = await states.container(id);
     if (process !== undefined && known !== undefined) return this.#adopt(known, process.pid);
     validateTask(this.#task);
-    const image = await this.#context.images.ensure(this.#task.spec.ContainerSpec.Image, undefined, signal);
-    signal.throwIfAborted();
-    const sandbox = await network.attach(this.#sandboxRequest());
-    await this.#log.open();
-    const mounts = await this.#mounts(image, sandbox);
-    signal.throwIfAborted();
-    await this.#create(image, sandbox, mounts);
+    try {
+      const { image, sandbox } = await this.#obtain(signal);
+      signal.throwIfAborted();
+      await this.#log.open();
+      const mounts = await this.#mounts(image, sandbox);
+      signal.throwIfAborted();
+      await this.#create(image, sandbox, mounts);
+    } catch (error) {
+      await this.#releaseNetwork();
+      throw error;
+    }
   }
 
   async start(signal: AbortSignal): Promise<void> {
@@ -92,8 +96,11 @@ export class ContainerController implements Controller {
     const { runtime } = this.#context;
     const { id } = this.#task;
     const process = await runtime.process(id);
-    if (process === undefined || process.status === Status.STOPPED) return;
-    if (process.status === Status.CREATED) return runtime.deleteTask(id);
+    if (process?.status === Status.STOPPED) return;
+    if (process === undefined || process.status === Status.CREATED) {
+      if (process !== undefined) await runtime.deleteTask(id);
+      return this.#releaseNetwork();
+    }
     const signal = this.#record?.stopSignal ?? signalNumber(this.#task.spec.ContainerSpec.StopSignal ?? '');
     await runtime.kill(id, signal, false);
     await this.#grace();
@@ -127,6 +134,18 @@ export class ContainerController implements Controller {
   /** The same object that serves the task's readers; made when first used, so that a bad option is an error of prepare. */
   get #log(): TaskLog {
     return this.#context.logOf(this.#task.id, logLimits(this.#task.spec.LogDriver));
+  }
+
+  /** Image and network at the same time; both have come to an end when this throws, so that a removal misses nothing. */
+  async #obtain(signal: AbortSignal): Promise<{ image: LocalImage; sandbox: Sandbox }> {
+    const { images, network } = this.#context;
+    const failed = new AbortController();
+    const either = AbortSignal.any([signal, failed.signal]);
+    const attached = network.attach(this.#sandboxRequest());
+    attached.catch((error: unknown) => failed.abort(error));
+    const pulled = images.ensure(this.#task.spec.ContainerSpec.Image, undefined, either);
+    await Promise.allSettled([attached, pulled]);
+    return { sandbox: await attached, image: await pulled };
   }
 
   async #create(image: LocalImage, sandbox: Sandbox, mounts: readonly OciMount[]): Promise<void> {
@@ -287,7 +306,15 @@ export class ContainerController implements Controller {
       this.#context.log.warn('freeing an ended container', { task: this.#task.id, error: messageOf(error) });
     });
     await this.#log.finish();
+    await this.#releaseNetwork();
     return { exitCode, at, ...(reason === undefined ? {} : { reason }) };
+  }
+
+  /** An ended task is kept as history: its address and its ports are not. */
+  async #releaseNetwork(): Promise<void> {
+    await this.#context.network.detach(this.#task.id).catch((error: unknown) => {
+      this.#context.log.warn('freeing the network of an ended container', { task: this.#task.id, error: messageOf(error) });
+    });
   }
 
   async #waitProcess(): Promise<{ exitStatus: number; at: number | undefined } | undefined> {
