@@ -31,7 +31,7 @@ export interface SwarmOptions {
 /** The distribution's client fits its engine; another one may stand before it in the path. */
 const client = existsSync('/usr/bin/docker') ? '/usr/bin/docker' : 'docker';
 /** What the engines make outside their own folder. Removed again when this run made it. */
-const strayPaths = ['/run/docker', '/etc/docker', '/run/containerd', '/opt/containerd'];
+const strayPaths = ['/run/docker', '/etc/docker/key.json', '/run/containerd', '/opt/containerd'];
 
 export class Swarm implements Subject {
   image = '';
@@ -204,7 +204,7 @@ function cgroups(): readonly string[] {
 function removeStray(path: string): void {
   if (!existsSync(path)) return;
   if (!path.startsWith('/sys/fs/cgroup/')) {
-    const user = path.endsWith('/docker') ? /^(\S*\/)?dockerd\b/ : /^(\S*\/)?containerd\b/;
+    const user = path.includes('/docker') ? /^(\S*\/)?dockerd\b/ : /^(\S*\/)?containerd\b/;
     if (processes((command) => user.test(command)).length === 0) rmSync(path, { recursive: true, force: true });
     return;
   }

@@ -128,9 +128,8 @@ class Session {
     command.description(verb.summary);
     this.#command = command;
     define(command, this.#context(command));
-    if (command.options.every((option) => option.long !== '--host')) {
-      command.addOption(new Option('-H, --host <address>', 'Daemon to talk to').hideHelp());
-    }
+    const hasHost = command.options.some((option) => option.long === '--host');
+    command.addOption(new Option(hasHost ? '-H <address>' : '-H, --host <address>', 'Daemon to talk to').hideHelp());
     command.passThroughOptions(verb.trailingCommand === true);
     return normalizeFlags(command, args, { interspersed: verb.trailingCommand !== true });
   }
@@ -138,8 +137,8 @@ class Session {
   #context(command: Command): Context {
     const session = this;
     const host = () => {
-      const own = command.options.some((option) => option.long === '--host' && option.short === '-H');
-      const given: unknown = (own ? command.opts()['host'] : undefined) ?? this.#program.opts()['host'];
+      const own = command.options.find((option) => option.short === '-H');
+      const given: unknown = (own && command.opts()[own.attributeName()]) ?? this.#program.opts()['host'];
       return typeof given === 'string' ? given : this.#world.env['TSCLUSTER_HOST'] || defaultHost;
     };
     return {

@@ -74,6 +74,7 @@ export class Transport {
       let connected = false;
       request.once('socket', (socket) => {
         connected = !socket.connecting;
+        if (connected) return;
         socket.once('connect', () => {
           connected = true;
         });

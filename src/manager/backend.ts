@@ -1,6 +1,6 @@
 /** What the HTTP API of a manager stands on: reads from the local copy, writes at the leader, wherever that is. */
-import type { Clock } from '../lib/clock.ts';
-import { ClusterError } from '../lib/errors.ts';
+import { type Clock, sleep } from '../lib/clock.ts';
+import { ClusterError, isKind } from '../lib/errors.ts';
 import type { LogLine, LogQuery } from '../model/assignment.ts';
 import type { ControlMethod, ControlRequest, ControlResponse, ManagerBackend, RaftMemberInfo } from '../model/control.ts';
 import type { ClusterView } from '../model/view.ts';
@@ -20,6 +20,7 @@ export interface BackendOptions {
   readonly leadership: () => Leadership;
 }
 
+const retryMs = 100;
 /** How long a write waits for an election to end. */
 const leaderWaitMs = 5_000;
 /** Reads go on without a leader for so long: an election takes about half of it. */
@@ -70,9 +71,25 @@ export class Backend implements ManagerBackend {
     return this.#options.consensus.members();
   }
 
+  /** Goes on asking while nobody leads or the leader cannot be reached, for a bounded time: elections pass. */
   async call<M extends ControlMethod>(method: M, request: ControlRequest<M>): Promise<ControlResponse<M>> {
+    const { clock } = this.#options;
+    const end = clock.monotonic() + leaderWaitMs;
+    for (;;) {
+      const leader = await this.#leader(end - clock.monotonic());
+      try {
+        return await this.#callLeader(leader, method, request);
+      } catch (error) {
+        // `unavailable` says that nothing was done; anything else may be an answer, or the outcome is unknown.
+        if (!isKind(error, 'unavailable')) throw error;
+        if (clock.monotonic() + retryMs > end) throw new ClusterError('unavailable', noLeaderMessage, { cause: error });
+        await sleep(clock, retryMs);
+      }
+    }
+  }
+
+  async #callLeader<M extends ControlMethod>(leader: Leader, method: M, request: ControlRequest<M>): Promise<ControlResponse<M>> {
     const { nodeId, consensus, leadership } = this.#options;
-    const leader = await this.#leader();
     if (leader.nodeId === nodeId) return leadership().control.call(method, request);
     const { response, version } = await this.#callPeer(leader, method, request);
     await consensus.waitApplied(version, appliedWaitMs);
@@ -106,7 +123,7 @@ export class Backend implements ManagerBackend {
 
   async *logs(selector: { serviceId: string } | { taskId: string }, query: LogQuery, signal: AbortSignal): AsyncIterable<LogLine> {
     const { nodeId, dialer, leadership } = this.#options;
-    const leader = await this.#leader();
+    const leader = await this.#leader(leaderWaitMs);
     if (leader.nodeId === nodeId) {
       yield* leadership().broker.logs(selector, query, signal);
       return;
@@ -120,12 +137,12 @@ export class Backend implements ManagerBackend {
   }
 
   /** The leader, waiting for an election under way. Errors: `unavailable` when it takes too long. */
-  #leader(): Promise<Leader> {
+  #leader(limitMs: number): Promise<Leader> {
     const { consensus, clock } = this.#options;
     const known = consensus.leader();
     if (known !== undefined) return Promise.resolve(known);
     return new Promise((resolve, reject) => {
-      const cancel = clock.timer(leaderWaitMs, () => {
+      const cancel = clock.timer(limitMs, () => {
         unsubscribe();
         reject(new ClusterError('unavailable', noLeaderMessage));
       });

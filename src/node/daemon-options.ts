@@ -26,6 +26,8 @@ export interface DaemonOptions {
   readonly cgroupParent: string | undefined;
   readonly bridgeSubnet: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** Changes with every boot of the host; undefined = the kernel's. For hosts that are not machines of their own, as in tests. */
+  readonly bootId: string | undefined;
   /** Parts whose debug lines are logged. */
   readonly trace: readonly string[];
 }
@@ -55,6 +57,7 @@ export const daemonFlags = {
   cgroupParent: flag('--cgroup-parent <path>', 'TSCLUSTER_CGROUP_PARENT', '', 'Control group above those of the containers'),
   bridgeSubnet: flag('--bridge-subnet <cidr>', 'TSCLUSTER_BRIDGE_SUBNET', '172.30.0.0/16', 'Addresses of containers on this node'),
   labels: flag('--label <key=value>', 'TSCLUSTER_LABELS', '', 'Engine label of this node', true),
+  bootId: flag('--boot-id <id>', 'TSCLUSTER_BOOT_ID', '', "Identifies this boot of the host (default: the kernel's id)"),
   trace: flag('--trace <parts>', 'TSCLUSTER_TRACE', '', "Parts to log in detail, e.g. raft,dispatcher, or 'all'", true),
 } as const satisfies Record<keyof DaemonOptions, DaemonFlag>;
 
@@ -93,6 +96,7 @@ export function parseDaemonOptions(flags: DaemonFlagValues, env: Environment): D
     cgroupParent: matching('cgroupParent', one('cgroupParent'), /^[^\s\0]*$/) || undefined,
     bridgeSubnet: subnet(one('bridgeSubnet')),
     labels: labels(many('labels')),
+    bootId: matching('bootId', one('bootId'), /^[A-Za-z0-9-]*$/) || undefined,
     trace: many('trace').flatMap((entry) => entry.split(',')).map((part) => part.trim()).filter((part) => part !== ''),
   };
 }

@@ -86,6 +86,7 @@ function openRuntime(options: DaemonOptions, network: NetworkDriver, log: Log): 
     engineLabels: options.labels,
     version,
     ...(options.snapshotter === undefined ? {} : { snapshotter: options.snapshotter }),
+    ...(options.bootId === undefined ? {} : { bootId: options.bootId }),
     ...(options.cgroupParent === undefined ? {} : { cgroupParent: options.cgroupParent }),
   });
 }

@@ -38,11 +38,13 @@ export function fromServiceError(error: Error, peer: string): ClusterError {
   if (code === undefined) return toClusterError(error);
   const kind = kindOfCode.get(code) ?? 'internal';
   const details = (error as ServiceError).details;
-  const message = isTransport(kind, details) ? `${peer} cannot be reached: ${details}` : details;
-  return new ClusterError(kind, message, { cause: error });
-}
-
-/** grpc-js's own words for a connection that failed, as opposed to an answer of the peer. */
-function isTransport(kind: ErrorKind, details: string): boolean {
-  return kind === 'unavailable' && /^(No connection established|Connection dropped|Name resolution|14 )/.test(details);
+  if (kind !== 'unavailable') return new ClusterError(kind, details, { cause: error });
+  // grpc-js's own words for a connection that failed, as opposed to an answer of the peer. A request that was under way when the
+  // connection broke may have been carried out; one that never left was not.
+  const reason = /Error: (.*?)\.? Resolution note/.exec(details)?.[1] ?? details;
+  if (/^Connection dropped/.test(details)) return new ClusterError('deadline', `${peer} went away before it answered`, { cause: error });
+  if (/^(No connection established|Name resolution)/.test(details)) {
+    return new ClusterError('unavailable', `${peer} cannot be reached: ${reason}`, { cause: error });
+  }
+  return new ClusterError('unavailable', details, { cause: error });
 }

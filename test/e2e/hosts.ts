@@ -111,6 +111,10 @@ export class Host {
     return `${this.#hosts.options.prefix}-${this.name}`;
   }
 
+  get alive(): boolean {
+    return this.#daemon !== undefined && this.#daemon.exitCode === null && this.#daemon.signalCode === null;
+  }
+
   get pid(): number | undefined {
     return this.#daemon?.pid;
   }
@@ -153,6 +157,12 @@ export class Host {
     child.kill(signal);
     await gone;
     this.#daemon = undefined;
+  }
+
+  /** What a power cut does: daemon and containers end at once, the disk stays. Start again with another `--boot-id`. */
+  async losePower(): Promise<void> {
+    await this.stop('SIGKILL');
+    await this.#hosts.loseContainers(this.containerdNamespace);
   }
 
   /** `tscluster ARGS` against this host's daemon, run on this host. */
@@ -300,10 +310,19 @@ export class Hosts {
     spawn(program, args, { stdio: ['ignore', log, log], detached: true }).unref();
   }
 
+  /** Ends the processes of a namespace and lets containerd forget that they ran, as after a reboot. */
+  async loseContainers(namespace: string): Promise<void> {
+    const tasks = (await this.#ctr(namespace, 'tasks', 'ls', '-q')).stdout.split('\n').filter(Boolean);
+    for (const task of tasks) await this.#ctr(namespace, 'tasks', 'rm', '-f', task);
+  }
+
+  #ctr(namespace: string, ...args: string[]): Promise<Result> {
+    return execute('ctr', ['--address', this.containerdSocket, '--namespace', namespace, ...args], { timeoutMs: 20_000 });
+  }
+
   async #removeContainers(namespace: string): Promise<void> {
-    const ctr = (...args: string[]) => execute('ctr', ['--address', this.containerdSocket, '--namespace', namespace, ...args], { timeoutMs: 20_000 });
-    const tasks = (await ctr('tasks', 'ls', '-q')).stdout.split('\n').filter(Boolean);
-    for (const task of tasks) await ctr('tasks', 'rm', '-f', task);
+    const ctr = (...args: string[]) => this.#ctr(namespace, ...args);
+    await this.loseContainers(namespace);
     const containers = (await ctr('containers', 'ls', '-q')).stdout.split('\n').filter(Boolean);
     if (containers.length > 0) await ctr('containers', 'rm', ...containers);
   }

@@ -82,7 +82,7 @@ export class AgentHost {
   async stop(): Promise<void> {
     const process = this.#process;
     if (process === undefined) return;
-    await process.agent.stop();
+    await Promise.race([process.agent.stop(), process.clock.killed]);
     if (this.#process === process) this.crash();
   }
 

@@ -157,8 +157,11 @@ export class ManagerHost {
   async stop(): Promise<void> {
     const process = this.#process;
     if (process === undefined) return;
-    await process.manager.stop();
-    await process.raft.close({ transfer: true });
+    const close = async () => {
+      await process.manager.stop();
+      await process.raft.close({ transfer: true });
+    };
+    await Promise.race([close(), process.clock.killed]);
     if (this.#process !== process) return; // power was lost meanwhile
     this.#end();
     this.#world.network.reset(this.name);

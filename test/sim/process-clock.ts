@@ -12,9 +12,12 @@ export interface ProcessClockOptions {
 export class ProcessClock implements Clock {
   /** Where the process runs. */
   readonly host: string;
+  /** Resolves when the process is dead. */
+  readonly killed: Promise<void>;
   readonly #world: Clock;
   readonly #skewMs: number;
   #alive = true;
+  #tellKilled = () => {};
   /** What waits for the end of the freeze, in order. */
   #waiting: (() => void)[] | undefined;
 
@@ -22,6 +25,9 @@ export class ProcessClock implements Clock {
     this.host = host;
     this.#world = world;
     this.#skewMs = skewMs;
+    this.killed = new Promise((resolve) => {
+      this.#tellKilled = resolve;
+    });
   }
 
   get alive(): boolean {
@@ -35,6 +41,7 @@ export class ProcessClock implements Clock {
   kill(): void {
     this.#alive = false;
     this.#waiting = undefined;
+    this.#tellKilled();
   }
 
   freeze(): void {

@@ -83,7 +83,11 @@ export class ContainerController implements Controller {
 
   async wait(signal: AbortSignal): Promise<Exit> {
     const exited = await this.#exited();
-    if (exited !== undefined) return exited;
+    if (exited !== undefined) {
+      // An agent killed between writing the exit down and this leaves it to the next one.
+      await this.#releaseNetwork();
+      return exited;
+    }
     await this.#load();
     if (this.#record === undefined) throw new ClusterError('not_found', `no container of task ${this.#task.id}`);
     void this.#watchHealth();
@@ -313,7 +317,10 @@ export class ContainerController implements Controller {
   /** An ended task is kept as history: its address and its ports are not. */
   async #releaseNetwork(): Promise<void> {
     await this.#context.network.detach(this.#task.id).catch((error: unknown) => {
-      this.#context.log.warn('freeing the network of an ended container', { task: this.#task.id, error: messageOf(error) });
+      this.#context.log.warn('freeing the network of an ended container', {
+        task: this.#task.id,
+        error: messageOf(error),
+      });
     });
   }
 

@@ -53,6 +53,8 @@ export interface ContainerdExecutorOptions {
   /** Default `/tscluster`. */
   readonly cgroupParent?: string;
   readonly engineLabels: Labels;
+  /** Default: the kernel's. */
+  readonly bootId?: string;
   readonly version: string;
 }
 
@@ -149,6 +151,7 @@ class Driver implements ContainerdExecutor {
 
   /** The kernel makes a new one at every boot. */
   async bootId(): Promise<string> {
+    if (this.#options.bootId !== undefined) return this.#options.bootId;
     return (await readOrUndefined('/proc/sys/kernel/random/boot_id'))?.trim() ?? '';
   }
 

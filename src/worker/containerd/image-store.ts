@@ -84,7 +84,7 @@ export class ImageStore {
   }
 
   /** The image unpacked on this node, pulled when needed. A tag is asked for at the registry; if that fails, what is here is used. */
-  ensure(image: string, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<LocalImage> {
+  async ensure(image: string, auth: RegistryAuth | undefined, signal: AbortSignal): Promise<LocalImage> {
     const reference = parseImageReference(image);
     const key = `${canonicalName(reference)} ${auth?.username ?? ''}`;
     const pull = this.#pulls.get(key) ?? this.#begin(key, reference, auth);

@@ -131,17 +131,21 @@ function filesOf(task: AssignedTask, dependencies: Dependencies): readonly TaskF
   const secrets = (container.Secrets ?? []).map((reference): TaskFile => {
     const secret = dependencies.secret(reference.SecretID);
     if (secret === undefined) throw notHere('secret', reference.SecretName);
+    refuseTemplating('secret', secret.spec);
     return { kind: 'secret', name: reference.SecretName, file: reference.File, data: secret.spec.Data };
   });
   const configs = (container.Configs ?? []).map((reference): TaskFile => {
     const config = dependencies.config(reference.ConfigID);
     if (config === undefined) throw notHere('config', reference.ConfigName);
-    if (config.spec.Templating !== undefined && config.spec.Templating.Name !== '') {
-      throw new ClusterError('unimplemented', 'a templated config is not supported yet');
-    }
+    refuseTemplating('config', config.spec);
     return { kind: 'config', name: reference.ConfigName, file: reference.File, data: config.spec.Data };
   });
   return [...secrets, ...configs];
+}
+
+function refuseTemplating(kind: string, spec: { readonly Templating?: { readonly Name: string } }): void {
+  if (spec.Templating === undefined || spec.Templating.Name === '') return;
+  throw new ClusterError('unimplemented', `a templated ${kind} is not supported yet`);
 }
 
 function notHere(kind: string, name: string): ClusterError {
