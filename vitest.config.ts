@@ -14,12 +14,20 @@ export default defineConfig({
         ...shared,
         test: {
           name: 'unit',
-          include: ['src/**/*.test.ts', 'packages/*/src/**/*.test.ts', 'packages/*/test/**/*.test.ts', 'test/*.test.ts'],
+          include: [
+            'src/**/*.test.ts',
+            'packages/*/src/**/*.test.ts',
+            'packages/*/test/**/*.test.ts',
+            'test/*.test.ts',
+          ],
           testTimeout: 60_000,
           sequence: { groupOrder: 0 },
         },
       },
-      { ...shared, test: { name: 'sim', include: ['test/sim/**/*.test.ts'], testTimeout: 600_000, sequence: { groupOrder: 1 } } },
+      {
+        ...shared,
+        test: { name: 'sim', include: ['test/sim/**/*.test.ts'], testTimeout: 600_000, sequence: { groupOrder: 1 } },
+      },
       {
         ...shared,
         test: {

@@ -3,7 +3,16 @@
  * Each step checks what it shows; the last line is JSON for scripts. KEEP=1 leaves the cluster running.
  */
 import { join } from 'node:path';
-import { containerMap, containers, formCluster, leaderOf, nodeTable, page, running, taskTable } from '../test/e2e/cluster.ts';
+import {
+  containerMap,
+  containers,
+  formCluster,
+  leaderOf,
+  nodeTable,
+  page,
+  running,
+  taskTable,
+} from '../test/e2e/cluster.ts';
 import { type Host, Hosts, projectDir, until } from '../test/e2e/hosts.ts';
 import { provideImages } from '../test/e2e/images.ts';
 
@@ -30,25 +39,44 @@ function check(condition: boolean, message: string): asserts condition {
 async function main(hosts: Hosts): Promise<void> {
   const first = hosts.host(1);
 
-  await step('images', 'Images: from Docker Hub where it can be reached, else built from this machine and served by a local registry', async () => {
-    show(await provideImages(hosts));
-  });
+  await step(
+    'images',
+    'Images: from Docker Hub where it can be reached, else built from this machine and served by a local registry',
+    async () => {
+      show(await provideImages(hosts));
+    },
+  );
 
   await step('cluster', 'One cluster of four hosts: init, three joins with tokens', async () => {
     await formCluster(hosts, 3);
     show(await first.ok(['node', 'ls']));
   });
 
-  await step('service', 'tscluster service create --name web --replicas 3 --publish mode=host,target=80,published=8080 nginx', async () => {
-    await first.ok(['service', 'create', '-d', '--name', 'web', '--replicas', '3', '--publish', 'mode=host,target=80,published=8080', 'nginx']);
-    const tasks = await until('three replicas', 60_000, async () => {
-      const now = await running(first, 'web');
-      return now.length === 3 ? now : undefined;
-    });
-    check(new Set(tasks.map((task) => task.node)).size === 3, 'expected three replicas on three hosts');
-    for (const task of tasks) await answers(hostNamed(hosts, task.node));
-    show(await first.ok(['service', 'ps', 'web']));
-  });
+  await step(
+    'service',
+    'tscluster service create --name web --replicas 3 --publish mode=host,target=80,published=8080 nginx',
+    async () => {
+      await first.ok([
+        'service',
+        'create',
+        '-d',
+        '--name',
+        'web',
+        '--replicas',
+        '3',
+        '--publish',
+        'mode=host,target=80,published=8080',
+        'nginx',
+      ]);
+      const tasks = await until('three replicas', 60_000, async () => {
+        const now = await running(first, 'web');
+        return now.length === 3 ? now : undefined;
+      });
+      check(new Set(tasks.map((task) => task.node)).size === 3, 'expected three replicas on three hosts');
+      for (const task of tasks) await answers(hostNamed(hosts, task.node));
+      show(await first.ok(['service', 'ps', 'web']));
+    },
+  );
 
   const healthy = await failover(hosts);
   await leaderCrash(hosts, healthy);
@@ -90,15 +118,23 @@ async function leaderCrash(hosts: Hosts, ask: Host): Promise<void> {
   check(other !== undefined, 'no other manager');
   const before = await containerMap(hosts);
 
-  await step('leader', `SIGKILL to the leader's daemon (${leader.name}); ${other.name} has to take a write`, async () => {
-    await leader.stop('SIGKILL');
-    await until('a write', 15_000, async () => ((await other.cli(['config', 'create', 'after-crash', '-'], 'x')).code === 0 ? true : undefined));
-  });
+  await step(
+    'leader',
+    `SIGKILL to the leader's daemon (${leader.name}); ${other.name} has to take a write`,
+    async () => {
+      await leader.stop('SIGKILL');
+      await until('a write', 15_000, async () =>
+        (await other.cli(['config', 'create', 'after-crash', '-'], 'x')).code === 0 ? true : undefined,
+      );
+    },
+  );
   check((times['leader'] ?? Infinity) <= 3000, `the next write took ${times['leader']} ms, more than 3000`);
 
   await step('reattach', `${leader.name}'s daemon is started again and finds its containers`, async () => {
     await leader.start();
-    await until('all nodes ready', 20_000, async () => ((await nodeTable(other)).every((node) => node.status === 'Ready') ? true : undefined));
+    await until('all nodes ready', 20_000, async () =>
+      (await nodeTable(other)).every((node) => node.status === 'Ready') ? true : undefined,
+    );
     await until('three running', 20_000, async () => ((await running(other, 'web')).length === 3 ? true : undefined));
     const after = await containerMap(hosts);
     check(after === before, `containers changed:\n${before}\n---\n${after}`);
@@ -110,7 +146,9 @@ async function stack(manager: Host): Promise<void> {
   await step('stack', 'tscluster stack deploy -c stacks/hello.yml hello', async () => {
     show(await manager.ok(['stack', 'deploy', '-c', join(projectDir, 'stacks/hello.yml'), 'hello']));
     const task = await until('hello_web', 20_000, async () => (await running(manager, 'hello_web'))[0]);
-    const text = await until('the page', 10_000, async () => page(`${manager.address.replace(/\d+$/, '')}${task.node.slice(1)}`, 8081));
+    const text = await until('the page', 10_000, async () =>
+      page(`${manager.address.replace(/\d+$/, '')}${task.node.slice(1)}`, 8081),
+    );
     check(/config/i.test(text) && /secret/i.test(text), `the page does not show secret and config:\n${text}`);
     show(text);
     show(await manager.ok(['stack', 'services', 'hello']));
@@ -146,8 +184,12 @@ async function answers(host: Host, limitMs = 5_000): Promise<void> {
 }
 
 function howToLook(hosts: Hosts): void {
-  const lines = hosts.hosts.map((host) => `export TSCLUSTER_HOST=unix://${host.socket}   # ${host.name}, or DOCKER_HOST for the docker client`);
-  process.stdout.write(`\nThe cluster stays up. To look at it:\n${lines.join('\n')}\n  node bin/tscluster node ls\n  nsenter --net=/run/netns/${hosts.host(1).namespace} curl -s http://${hosts.host(1).address}:8080/\nTo end it: npm run demo:down\n`);
+  const lines = hosts.hosts.map(
+    (host) => `export TSCLUSTER_HOST=unix://${host.socket}   # ${host.name}, or DOCKER_HOST for the docker client`,
+  );
+  process.stdout.write(
+    `\nThe cluster stays up. To look at it:\n${lines.join('\n')}\n  node bin/tscluster node ls\n  nsenter --net=/run/netns/${hosts.host(1).namespace} curl -s http://${hosts.host(1).address}:8080/\nTo end it: npm run demo:down\n`,
+  );
 }
 
 const where = { prefix: 'tsd', network: '10.88.0', count: 4 };
@@ -159,13 +201,16 @@ const started = performance.now();
 let hosts: Hosts | undefined;
 let failed = false;
 try {
-  hosts = await step('hosts', 'Four hosts: network namespaces on a private bridge, one containerd', () => Hosts.up(where));
+  hosts = await step('hosts', 'Four hosts: network namespaces on a private bridge, one containerd', () =>
+    Hosts.up(where),
+  );
   await main(hosts);
 } catch (error) {
   failed = true;
   process.stderr.write(`\ndemo failed: ${(error as Error).message}\n`);
   process.stderr.write(`${(await hosts?.host(1).cli(['service', 'ps', 'web', '--no-trunc']))?.stdout ?? ''}\n`);
-  for (const host of hosts?.hosts ?? []) process.stderr.write(`\n-- last lines of ${host.name}'s daemon\n${host.logTail()}\n`);
+  for (const host of hosts?.hosts ?? [])
+    process.stderr.write(`\n-- last lines of ${host.name}'s daemon\n${host.logTail()}\n`);
 }
 if (hosts !== undefined && keep) howToLook(hosts);
 else await hosts?.down();

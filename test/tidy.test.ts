@@ -5,10 +5,15 @@ import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], { cwd: root, encoding: 'utf8' })
+const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], {
+  cwd: root,
+  encoding: 'utf8',
+})
   .split('\n')
   .filter((name) => name !== '' && statSync(root + name, { throwIfNoEntry: false })?.isFile() === true);
-const sources = files.filter((name) => /^(src|packages\/[^/]+\/src)\/.*\.ts$/.test(name) && !/\.test\.ts$|\/gen\/|\/testing\//.test(name));
+const sources = files.filter(
+  (name) => /^(src|packages\/[^/]+\/src)\/.*\.ts$/.test(name) && !/\.test\.ts$|\/gen\/|\/testing\//.test(name),
+);
 
 function read(name: string): string {
   return readFileSync(root + name, 'utf8');

@@ -25,7 +25,7 @@ import { systemRoutes } from './system/routes.ts';
 import { taskRoutes } from './tasks/routes.ts';
 import { volumeRoutes } from './volumes/routes.ts';
 
-export { listen } from './listen.ts';
+export { assertUnused, listen } from './listen.ts';
 
 export interface ApiOptions {
   readonly node: NodeBackend;

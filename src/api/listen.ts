@@ -11,13 +11,18 @@ export async function listen(app: FastifyInstance, socketPath: string): Promise<
 }
 
 async function removeStale(path: string): Promise<void> {
+  await assertUnused(path);
+  await rm(path, { force: true });
+}
+
+/** Errors: `failed_precondition` when somebody answers at `path`, or when it is something else than a socket. */
+export async function assertUnused(path: string): Promise<void> {
   const found = await lstat(path).catch(() => undefined);
   if (found === undefined) return;
   if (!found.isSocket())
     throw new ClusterError('failed_precondition', `Cannot listen: ${path} exists and is not a socket`);
   if (await answers(path))
     throw new ClusterError('failed_precondition', `Cannot listen: another daemon answers on ${path}`);
-  await rm(path, { force: true });
 }
 
 function answers(path: string): Promise<boolean> {

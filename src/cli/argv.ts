@@ -15,7 +15,11 @@ export function findCommand(argv: readonly string[]): { readonly words: readonly
 }
 
 /** Rewrites the arguments of one verb; switches that are turned off are set on the command at once. */
-export function normalizeFlags(command: Command, args: readonly string[], options: { readonly interspersed: boolean }): string[] {
+export function normalizeFlags(
+  command: Command,
+  args: readonly string[],
+  options: { readonly interspersed: boolean },
+): string[] {
   const result: string[] = [];
   for (let at = 0; at < args.length; at++) {
     const word = args[at] ?? '';

@@ -3,8 +3,8 @@ import type { Context } from './context.ts';
 import { describeError } from './describe-error.ts';
 import { CliError } from './failure.ts';
 import { inspectFormatHelp } from './options.ts';
-import { compileTemplate } from './output/template.ts';
 import { unescapeFormat } from './output/table.ts';
+import { compileTemplate } from './output/template.ts';
 
 interface InspectOptions {
   readonly format?: string;
@@ -48,7 +48,12 @@ async function fetchAll(ctx: Context, names: readonly string[], kind: Inspection
   return objects;
 }
 
-async function print(ctx: Context, objects: readonly unknown[], kind: Inspection, options: InspectOptions): Promise<void> {
+async function print(
+  ctx: Context,
+  objects: readonly unknown[],
+  kind: Inspection,
+  options: InspectOptions,
+): Promise<void> {
   if (options.pretty === true && kind.pretty !== undefined) {
     for (const [index, object] of objects.entries()) {
       ctx.stdout.write(`${index === 0 ? '' : '\n'}${await kind.pretty(object, ctx)}`);

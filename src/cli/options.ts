@@ -27,7 +27,8 @@ export const duration = reader((text) => {
 
 export const integer = reader((text) => {
   const value = Number(text);
-  if (!/^-?\d+$/.test(text) || !Number.isSafeInteger(value)) throw new InvalidArgumentError(`"${text}" is not a whole number`);
+  if (!/^-?\d+$/.test(text) || !Number.isSafeInteger(value))
+    throw new InvalidArgumentError(`"${text}" is not a whole number`);
   return value;
 });
 

@@ -25,11 +25,23 @@ const remove = ['remove'];
 
 export const topVerbs: readonly Verb[] = [
   { name: 'daemon', summary: 'Run the tscluster daemon on this machine', load: () => import('./daemon/daemon.ts') },
-  { name: 'init', summary: 'Make this node the first manager of a new cluster', load: () => import('./cluster/init.ts') },
+  {
+    name: 'init',
+    summary: 'Make this node the first manager of a new cluster',
+    load: () => import('./cluster/init.ts'),
+  },
   { name: 'join', summary: 'Join a cluster as a manager or worker', load: () => import('./cluster/join.ts') },
   { name: 'leave', summary: 'Leave the cluster', load: () => import('./cluster/leave.ts') },
-  { name: 'join-token', summary: 'Show or rotate the token that nodes join with', load: () => import('./cluster/join-token.ts') },
-  { name: 'info', summary: 'Show what the daemon knows about itself and its cluster', load: () => import('./system/info.ts') },
+  {
+    name: 'join-token',
+    summary: 'Show or rotate the token that nodes join with',
+    load: () => import('./cluster/join-token.ts'),
+  },
+  {
+    name: 'info',
+    summary: 'Show what the daemon knows about itself and its cluster',
+    load: () => import('./system/info.ts'),
+  },
   { name: 'version', summary: 'Show the versions of client and daemon', load: () => import('./system/version.ts') },
 ];
 
@@ -39,10 +51,18 @@ export const nouns: readonly Noun[] = [
     summary: 'Manage nodes',
     verbs: [
       { name: 'demote', summary: 'Demote one or more nodes from manager', load: () => import('./node/demote.ts') },
-      { name: 'inspect', summary: 'Display detailed information on one or more nodes', load: () => import('./node/inspect.ts') },
+      {
+        name: 'inspect',
+        summary: 'Display detailed information on one or more nodes',
+        load: () => import('./node/inspect.ts'),
+      },
       { name: 'ls', aliases: list, summary: 'List nodes', load: () => import('./node/ls.ts') },
       { name: 'promote', summary: 'Promote one or more nodes to manager', load: () => import('./node/promote.ts') },
-      { name: 'ps', summary: 'List tasks on one or more nodes, by default this one', load: () => import('./node/ps.ts') },
+      {
+        name: 'ps',
+        summary: 'List tasks on one or more nodes, by default this one',
+        load: () => import('./node/ps.ts'),
+      },
       { name: 'rm', aliases: remove, summary: 'Remove one or more nodes', load: () => import('./node/rm.ts') },
       { name: 'update', summary: 'Update a node', load: () => import('./node/update.ts') },
     ],
@@ -51,13 +71,26 @@ export const nouns: readonly Noun[] = [
     name: 'service',
     summary: 'Manage services',
     verbs: [
-      { name: 'create', summary: 'Create a new service', trailingCommand: true, load: () => import('./service/create.ts') },
-      { name: 'inspect', summary: 'Display detailed information on one or more services', load: () => import('./service/inspect.ts') },
+      {
+        name: 'create',
+        summary: 'Create a new service',
+        trailingCommand: true,
+        load: () => import('./service/create.ts'),
+      },
+      {
+        name: 'inspect',
+        summary: 'Display detailed information on one or more services',
+        load: () => import('./service/inspect.ts'),
+      },
       { name: 'logs', summary: 'Fetch the logs of a service or task', load: () => import('./service/logs.ts') },
       { name: 'ls', aliases: list, summary: 'List services', load: () => import('./service/ls.ts') },
       { name: 'ps', summary: 'List the tasks of one or more services', load: () => import('./service/ps.ts') },
       { name: 'rm', aliases: remove, summary: 'Remove one or more services', load: () => import('./service/rm.ts') },
-      { name: 'rollback', summary: "Revert changes to a service's configuration", load: () => import('./service/rollback.ts') },
+      {
+        name: 'rollback',
+        summary: "Revert changes to a service's configuration",
+        load: () => import('./service/rollback.ts'),
+      },
       { name: 'scale', summary: 'Scale one or multiple replicated services', load: () => import('./service/scale.ts') },
       { name: 'update', summary: 'Update a service', load: () => import('./service/update.ts') },
     ],
@@ -66,11 +99,25 @@ export const nouns: readonly Noun[] = [
     name: 'stack',
     summary: 'Manage stacks',
     verbs: [
-      { name: 'config', summary: 'Print the final stack file, merged and interpolated', load: () => import('./stack/config.ts') },
-      { name: 'deploy', aliases: ['up'], summary: 'Deploy a new stack or update an existing one', load: () => import('./stack/deploy.ts') },
+      {
+        name: 'config',
+        summary: 'Print the final stack file, merged and interpolated',
+        load: () => import('./stack/config.ts'),
+      },
+      {
+        name: 'deploy',
+        aliases: ['up'],
+        summary: 'Deploy a new stack or update an existing one',
+        load: () => import('./stack/deploy.ts'),
+      },
       { name: 'ls', aliases: list, summary: 'List stacks', load: () => import('./stack/ls.ts') },
       { name: 'ps', summary: 'List the tasks in the stack', load: () => import('./stack/ps.ts') },
-      { name: 'rm', aliases: ['remove', 'down'], summary: 'Remove one or more stacks', load: () => import('./stack/rm.ts') },
+      {
+        name: 'rm',
+        aliases: ['remove', 'down'],
+        summary: 'Remove one or more stacks',
+        load: () => import('./stack/rm.ts'),
+      },
       { name: 'services', summary: 'List the services in the stack', load: () => import('./stack/services.ts') },
     ],
   },
@@ -78,8 +125,16 @@ export const nouns: readonly Noun[] = [
     name: 'secret',
     summary: 'Manage secrets',
     verbs: [
-      { name: 'create', summary: 'Create a secret from a file or standard input', load: () => import('./secret/create.ts') },
-      { name: 'inspect', summary: 'Display detailed information on one or more secrets', load: () => import('./secret/inspect.ts') },
+      {
+        name: 'create',
+        summary: 'Create a secret from a file or standard input',
+        load: () => import('./secret/create.ts'),
+      },
+      {
+        name: 'inspect',
+        summary: 'Display detailed information on one or more secrets',
+        load: () => import('./secret/inspect.ts'),
+      },
       { name: 'ls', aliases: list, summary: 'List secrets', load: () => import('./secret/ls.ts') },
       { name: 'rm', aliases: remove, summary: 'Remove one or more secrets', load: () => import('./secret/rm.ts') },
     ],
@@ -88,8 +143,16 @@ export const nouns: readonly Noun[] = [
     name: 'config',
     summary: 'Manage configs',
     verbs: [
-      { name: 'create', summary: 'Create a config from a file or standard input', load: () => import('./config/create.ts') },
-      { name: 'inspect', summary: 'Display detailed information on one or more configs', load: () => import('./config/inspect.ts') },
+      {
+        name: 'create',
+        summary: 'Create a config from a file or standard input',
+        load: () => import('./config/create.ts'),
+      },
+      {
+        name: 'inspect',
+        summary: 'Display detailed information on one or more configs',
+        load: () => import('./config/inspect.ts'),
+      },
       { name: 'ls', aliases: list, summary: 'List configs', load: () => import('./config/ls.ts') },
       { name: 'rm', aliases: remove, summary: 'Remove one or more configs', load: () => import('./config/rm.ts') },
     ],

@@ -53,7 +53,11 @@ beforeEach(async () => {
     .on('GET', `/nodes/${id('n')}`, () => node('n', 'h2', { ManagerStatus: { Addr: '10.0.0.2:2377' } }))
     .on('GET', '/services', () => [service('web')])
     .on('GET', /^\/services\/(web|s{25})$/, () => service('web'))
-    .on('GET', '/swarm', () => ({ ...head('c'), Spec: { Name: 'default' }, JoinTokens: { Worker: 'SWMTKN-1-w', Manager: 'SWMTKN-1-m' } }));
+    .on('GET', '/swarm', () => ({
+      ...head('c'),
+      Spec: { Name: 'default' },
+      JoinTokens: { Worker: 'SWMTKN-1-w', Manager: 'SWMTKN-1-m' },
+    }));
 });
 
 afterEach(() => daemon.stop());
@@ -74,7 +78,9 @@ describe('lists', () => {
       ssssssssssss   web       replicated   2/3        nginx:1   *:80->80/tcp
       "
     `);
-    expect((await daemon.run(['service', 'ls', '--format', 'table {{.Name}}\\t{{.Replicas}}'])).stdout).toBe('NAME      REPLICAS\nweb       2/3\n');
+    expect((await daemon.run(['service', 'ls', '--format', 'table {{.Name}}\\t{{.Replicas}}'])).stdout).toBe(
+      'NAME      REPLICAS\nweb       2/3\n',
+    );
     expect((await daemon.run(['service', 'ls', '--format', '{{.Name}}:{{.Image}}'])).stdout).toBe('web:nginx:1\n');
     expect((await daemon.run(['service', 'ls', '--format', 'json'])).stdout).toBe(
       '{"ID":"ssssssssssss","Image":"nginx:1","Mode":"replicated","Name":"web","Ports":"*:80->80/tcp","Replicas":"2/3"}\n',
@@ -85,7 +91,10 @@ describe('lists', () => {
 
   test('service ps shows the history of a slot below its newest task', async () => {
     daemon.on('GET', '/tasks', () => [
-      task('a', 1, 'failed', { DesiredState: 'shutdown', Status: { State: 'failed', Timestamp: at, Err: 'task: non-zero exit (137): out of memory' } }),
+      task('a', 1, 'failed', {
+        DesiredState: 'shutdown',
+        Status: { State: 'failed', Timestamp: at, Err: 'task: non-zero exit (137): out of memory' },
+      }),
       task('b', 1, 'running', { CreatedAt: '2026-01-01T00:00:30Z' }),
       task('c', 2, 'pending', { NodeID: undefined }),
     ]);
@@ -114,22 +123,34 @@ describe('inspect', () => {
     daemon.on('GET', '/services/web', () => ({ z: 1, ...service('web') }));
     const raw = await daemon.run(['service', 'inspect', 'web']);
     expect(raw.stdout.startsWith('[\n    {\n        "z": 1,')).toBe(true);
-    expect((await daemon.run(['service', 'inspect', '-f', '{{.Spec.Mode.Replicated.Replicas}}', 'web'])).stdout).toBe('3\n');
-    expect((await daemon.run(['service', 'inspect', '--pretty', 'web'])).stdout).toContain('Name:                   web\n');
+    expect((await daemon.run(['service', 'inspect', '-f', '{{.Spec.Mode.Replicated.Replicas}}', 'web'])).stdout).toBe(
+      '3\n',
+    );
+    expect((await daemon.run(['service', 'inspect', '--pretty', 'web'])).stdout).toContain(
+      'Name:                   web\n',
+    );
     expect(daemon.requests.at(-1)?.query).toEqual({ insertDefaults: 'true' });
   });
 
   test('several names: the good ones are printed, the exit code tells', async () => {
     daemon.on('GET', '/services/nope', () => fail(404, 'service nope not found'));
     const result = await daemon.run(['service', 'inspect', '--format', '{{.Spec.Name}}', 'nope', 'web']);
-    expect(result).toEqual({ code: 1, stdout: 'web\n', stderr: 'Error response from daemon: service nope not found\n' });
+    expect(result).toEqual({
+      code: 1,
+      stdout: 'web\n',
+      stderr: 'Error response from daemon: service nope not found\n',
+    });
   });
 });
 
 describe('changes', () => {
   test('scale and update post the whole spec with the version read', async () => {
     daemon.on('POST', /\/update$/, () => ({ Warnings: null }));
-    expect(await daemon.run(['service', 'scale', '-d', 'web=5'])).toEqual({ code: 0, stdout: 'web scaled to 5\n', stderr: '' });
+    expect(await daemon.run(['service', 'scale', '-d', 'web=5'])).toEqual({
+      code: 0,
+      stdout: 'web scaled to 5\n',
+      stderr: '',
+    });
     await daemon.run(['service', 'update', '-d', '--force', '--env-add', 'A=1', 'web']);
     const [scaled, updated] = daemon.posts();
     expect(scaled).toMatchObject({ query: { version: '7' }, body: { Mode: { Replicated: { Replicas: 5 } } } });
@@ -149,7 +170,9 @@ describe('changes', () => {
   test('waiting ends when all tasks ran for the monitor time', async () => {
     let reads = 0;
     daemon.on('POST', /\/update$/, () => ({ Warnings: null }));
-    daemon.on('GET', '/tasks', () => [1, 2, 3].map((slot) => task('abc'[slot - 1] ?? '', slot, reads++ < 4 && slot === 3 ? 'starting' : 'running')));
+    daemon.on('GET', '/tasks', () =>
+      [1, 2, 3].map((slot) => task('abc'[slot - 1] ?? '', slot, reads++ < 4 && slot === 3 ? 'starting' : 'running')),
+    );
     const result = await daemon.run(['service', 'scale', 'web=3']);
     expect(result.code).toBe(0);
     expect(result.stderr).toMatchInlineSnapshot(`
@@ -179,36 +202,59 @@ describe('changes', () => {
     });
     expect(interrupted.code).toBe(0);
     expect(interrupted.stderr).toContain('Operation continuing in background.');
-    daemon.on('GET', /^\/services\/web$/, () => service('web', undefined, { UpdateStatus: { State: 'paused', Message: 'task x failed' } }));
+    daemon.on('GET', /^\/services\/web$/, () =>
+      service('web', undefined, { UpdateStatus: { State: 'paused', Message: 'task x failed' } }),
+    );
     const paused = await daemon.run(['service', 'scale', 'web=3']);
     expect([paused.code, paused.stderr]).toEqual([1, 'Error: service update paused: task x failed\n']);
   });
 
   test('rm goes on after an error', async () => {
-    daemon.on('DELETE', /^\/secrets\//, ({ path }) => (path.endsWith('/bad') ? fail(400, "secret 'bad' is in use by the following service: web") : {}));
+    daemon.on('DELETE', /^\/secrets\//, ({ path }) =>
+      path.endsWith('/bad') ? fail(400, "secret 'bad' is in use by the following service: web") : {},
+    );
     const result = await daemon.run(['secret', 'rm', 'a', 'bad', 'b']);
-    expect(result).toEqual({ code: 1, stdout: 'a\nb\n', stderr: "Error response from daemon: secret 'bad' is in use by the following service: web\n" });
+    expect(result).toEqual({
+      code: 1,
+      stdout: 'a\nb\n',
+      stderr: "Error response from daemon: secret 'bad' is in use by the following service: web\n",
+    });
   });
 
   test('secrets come from standard input or a file, never empty', async () => {
     daemon.on('POST', '/secrets/create', () => ({ status: 201, body: { ID: 'x' } }));
     expect((await daemon.run(['secret', 'create', '-l', 'a=b', 'pw', '-'], { stdin: 'hush' })).stdout).toBe('x\n');
-    expect(daemon.posts()[0]?.body).toEqual({ Name: 'pw', Labels: { a: 'b' }, Data: Buffer.from('hush').toString('base64') });
-    expect((await daemon.run(['secret', 'create', 'pw', '-'], { stdin: '' })).stderr).toBe('Error: the content of secret "pw" is empty\n');
-    expect((await daemon.run(['config', 'create', 'c', 'nowhere'])).stderr).toBe('Error: open nowhere: no such file or directory\n');
+    expect(daemon.posts()[0]?.body).toEqual({
+      Name: 'pw',
+      Labels: { a: 'b' },
+      Data: Buffer.from('hush').toString('base64'),
+    });
+    expect((await daemon.run(['secret', 'create', 'pw', '-'], { stdin: '' })).stderr).toBe(
+      'Error: the content of secret "pw" is empty\n',
+    );
+    expect((await daemon.run(['config', 'create', 'c', 'nowhere'])).stderr).toBe(
+      'Error: open nowhere: no such file or directory\n',
+    );
   });
 
   test('promote leaves managers alone; node update changes labels', async () => {
     daemon.on('POST', /\/update$/, () => ({}));
-    daemon.on('GET', '/nodes/h2', () => node('n', 'h2', { Spec: { Labels: { a: 'b' }, Role: 'manager', Availability: 'active' } }));
+    daemon.on('GET', '/nodes/h2', () =>
+      node('n', 'h2', { Spec: { Labels: { a: 'b' }, Role: 'manager', Availability: 'active' } }),
+    );
     expect((await daemon.run(['node', 'promote', 'h2'])).stderr).toBe('Node h2 is already a manager.\n');
     expect((await daemon.run(['node', 'demote', 'h2'])).stdout).toBe('Manager h2 demoted in the swarm.\n');
-    expect((await daemon.run(['node', 'update', '--label-add', 'x=y', '--label-rm', 'a', '--availability', 'drain', 'h2'])).stdout).toBe('h2\n');
+    expect(
+      (await daemon.run(['node', 'update', '--label-add', 'x=y', '--label-rm', 'a', '--availability', 'drain', 'h2']))
+        .stdout,
+    ).toBe('h2\n');
     expect(daemon.posts().map((post) => post.body)).toEqual([
       { Labels: { a: 'b' }, Role: 'worker', Availability: 'active' },
       { Labels: { x: 'y' }, Role: 'manager', Availability: 'drain' },
     ]);
-    expect((await daemon.run(['node', 'update', '--label-rm', 'q', 'h2'])).stderr).toBe("Error: key q doesn't exist in node's labels\n");
+    expect((await daemon.run(['node', 'update', '--label-rm', 'q', 'h2'])).stderr).toBe(
+      "Error: key q doesn't exist in node's labels\n",
+    );
   });
 });
 
@@ -242,7 +288,9 @@ describe('the cluster', () => {
       },
     });
     expect(started).toEqual([['--data-dir', '/tmp/d', '--socket', socket, '--hostname', 'h1']]);
-    expect(result.stderr).toContain(`No tscluster daemon answers at unix://${socket}: starting one.\nDaemon started (pid 4711, data in /tmp/d`);
+    expect(result.stderr).toContain(
+      `No tscluster daemon answers at unix://${socket}: starting one.\nDaemon started (pid 4711, data in /tmp/d`,
+    );
     expect(result.code).toBe(1);
   });
 
@@ -257,12 +305,16 @@ describe('the cluster', () => {
 
   test('join-token and join', async () => {
     expect((await daemon.run(['join-token', '-q', 'worker'])).stdout).toBe('SWMTKN-1-w\n');
-    expect((await daemon.run(['join-token', 'manager'])).stdout).toContain('tscluster join --token SWMTKN-1-m 10.0.0.2:2377');
+    expect((await daemon.run(['join-token', 'manager'])).stdout).toContain(
+      'tscluster join --token SWMTKN-1-m 10.0.0.2:2377',
+    );
     expect((await daemon.run(['join', '10.0.0.2'])).stderr).toContain('--token is missing');
     expect((await daemon.run(['join', '--token', 'SWMTKN-1-abc', '10.0.0.2'])).stderr).toContain('invalid join token');
     daemon.on('GET', '/_ping', () => ({})).on('POST', '/swarm/join', () => ({}));
     const token = `SWMTKN-1-${'a'.repeat(50)}-${'b'.repeat(25)}`;
-    expect((await daemon.run(['join', '--token', token, '10.0.0.2'])).stdout).toBe('This node joined the cluster as a manager.\n');
+    expect((await daemon.run(['join', '--token', token, '10.0.0.2'])).stdout).toBe(
+      'This node joined the cluster as a manager.\n',
+    );
     expect(daemon.posts()[0]?.body).toMatchObject({ RemoteAddrs: ['10.0.0.2:2377'], JoinToken: token });
   });
 });
@@ -278,16 +330,31 @@ describe('logs', () => {
 
   test('each line says which task on which node wrote it', async () => {
     daemon.on('GET', `/tasks/${id('a')}`, () => task('a', 1, 'running'));
-    daemon.on('GET', /\/logs$/, () => ({ raw: Buffer.concat([frame(1, `${details} hello\n`), frame(2, `${details} oh no\n`)]) }));
+    daemon.on('GET', /\/logs$/, () => ({
+      raw: Buffer.concat([frame(1, `${details} hello\n`), frame(2, `${details} oh no\n`)]),
+    }));
     const result = await daemon.run(['service', 'logs', '--tail', '2', 'web']);
-    expect(result).toEqual({ code: 0, stdout: 'web.1.aaaaaaaaaaaa@h2 | hello\n', stderr: 'web.1.aaaaaaaaaaaa@h2 | oh no\n' });
-    expect(daemon.requests.find((request) => request.path.endsWith('/logs'))?.query).toEqual({ stdout: '1', stderr: '1', tail: '2', details: '1' });
+    expect(result).toEqual({
+      code: 0,
+      stdout: 'web.1.aaaaaaaaaaaa@h2 | hello\n',
+      stderr: 'web.1.aaaaaaaaaaaa@h2 | oh no\n',
+    });
+    expect(daemon.requests.find((request) => request.path.endsWith('/logs'))?.query).toEqual({
+      stdout: '1',
+      stderr: '1',
+      tail: '2',
+      details: '1',
+    });
   });
 
   test('raw lines pass unchanged; a name that is nothing is an error', async () => {
     daemon.on('GET', /\/logs$/, () => ({ raw: frame(1, 'plain\n') }));
     expect((await daemon.run(['service', 'logs', '--raw', 'web'])).stdout).toBe('plain\n');
-    expect(await daemon.run(['service', 'logs', 'nope'])).toEqual({ code: 1, stdout: '', stderr: 'no such task or service: nope\n' });
+    expect(await daemon.run(['service', 'logs', 'nope'])).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: 'no such task or service: nope\n',
+    });
   });
 });
 
@@ -329,14 +396,30 @@ secrets:
       .on('GET', '/services', () => [service('app_web'), old])
       .on('DELETE', /^\/services\//, () => ({}))
       .on('POST', /\/update$/, () => ({ Warnings: null }));
-    const result = await daemon.run(['stack', 'deploy', '-d', '--prune', '--resolve-image', 'never', '-c', 'stack.yml', 'app']);
+    const result = await daemon.run([
+      'stack',
+      'deploy',
+      '-d',
+      '--prune',
+      '--resolve-image',
+      'never',
+      '-c',
+      'stack.yml',
+      'app',
+    ]);
     expect(result.stdout).toBe(`Removing service app_old\nUpdating service app_web (id: ${id('s')})\n`);
-    expect(daemon.posts().at(-1)).toMatchObject({ query: { version: '7' }, body: { TaskTemplate: { ForceUpdate: 2 } } });
+    expect(daemon.posts().at(-1)).toMatchObject({
+      query: { version: '7' },
+      body: { TaskTemplate: { ForceUpdate: 2 } },
+    });
   });
 
   test('a refused step is named', async () => {
     writeFileSync(join(daemon.dir, 'stack.yml'), 'services: {web: {image: nginx, networks: [n]}}\nnetworks: {n: }');
-    daemon.on('GET', '/networks', () => []).on('GET', '/services', () => []).on('POST', '/networks/create', () => fail(501, 'overlay networks are not supported yet'));
+    daemon
+      .on('GET', '/networks', () => [])
+      .on('GET', '/services', () => [])
+      .on('POST', '/networks/create', () => fail(501, 'overlay networks are not supported yet'));
     expect(await daemon.run(['stack', 'deploy', '-d', '-c', 'stack.yml', 'app'])).toEqual({
       code: 1,
       stdout: 'Creating network app_n\n',
@@ -347,7 +430,10 @@ secrets:
   test('nothing is sent for a file that is wrong', async () => {
     writeFileSync(join(daemon.dir, 'stack.yml'), 'services: {web: {image: nginx, imaginary: 1}}');
     const result = await daemon.run(['stack', 'deploy', '-c', 'stack.yml', 'app']);
-    expect([result.code, result.stderr]).toEqual([1, 'Error: stack.yml: services.web Additional property imaginary is not allowed\n']);
+    expect([result.code, result.stderr]).toEqual([
+      1,
+      'Error: stack.yml: services.web Additional property imaginary is not allowed\n',
+    ]);
     expect(daemon.requests).toEqual([]);
   });
 
@@ -362,9 +448,15 @@ secrets:
       .on('GET', '/configs', () => [])
       .on('GET', '/secrets', () => [{ ...head('sec'), Spec: { Name: 'app_pw' } }])
       .on('DELETE', /./, () => ({}));
-    expect((await daemon.run(['stack', 'rm', 'app'])).stdout).toBe('Removing service app_web\nRemoving secret app_pw\n');
+    expect((await daemon.run(['stack', 'rm', 'app'])).stdout).toBe(
+      'Removing service app_web\nRemoving secret app_pw\n',
+    );
     daemon.on('GET', /^\/(services|secrets)$/, () => []);
-    expect(await daemon.run(['stack', 'rm', 'app'])).toEqual({ code: 0, stdout: '', stderr: 'Nothing found in stack: app\n' });
+    expect(await daemon.run(['stack', 'rm', 'app'])).toEqual({
+      code: 0,
+      stdout: '',
+      stderr: 'Nothing found in stack: app\n',
+    });
   });
 });
 
@@ -373,7 +465,8 @@ describe('the command line itself', () => {
     expect(await runCommand(['-H', 'unix:///nowhere/x.sock', 'service', 'ls'], {})).toEqual({
       code: 1,
       stdout: '',
-      stderr: 'Cannot connect to the tscluster daemon at unix:///nowhere/x.sock. Is it running? Start it with: tscluster daemon\n',
+      stderr:
+        'Cannot connect to the tscluster daemon at unix:///nowhere/x.sock. Is it running? Start it with: tscluster daemon\n',
     });
   });
 
@@ -384,22 +477,46 @@ describe('the command line itself', () => {
     [['node', 'ls', '--fromat', 'x'], 125, 'unknown flag: --fromat (did you mean --format?)'],
     [['node', 'ls', '-f', 'x'], 125, 'invalid argument "x" for "--filter" flag: invalid filter (expected name=value)'],
     [['-H', 'ftp://x', 'node', 'ls'], 1, 'unable to parse host "ftp://x"'],
-    [['daemon', '--data-dir', 'relative'], 1, 'invalid argument "relative" for --data-dir (or TSCLUSTER_DATA_DIR): must be an absolute path'],
+    [
+      ['daemon', '--data-dir', 'relative'],
+      1,
+      'invalid argument "relative" for --data-dir (or TSCLUSTER_DATA_DIR): must be an absolute path',
+    ],
   ])('%j', async (line, code, message) => {
     const result = await daemon.run(line);
     expect([result.code, result.stderr]).toEqual([code, expect.stringContaining(message)]);
   });
 
-  test.each([[['--help']], [['service', '--help']], [['service']], [['service', 'create', '--help']], [['help-me']]])('%j', async (line) => {
-    const result = await runCommand(line, {});
-    expect(result.code).toBe(line[0] === 'help-me' ? 1 : 0);
-    expect(result.stdout.startsWith('Usage: tscluster')).toBe(result.code === 0);
-  });
+  test.each([[['--help']], [['service', '--help']], [['service']], [['service', 'create', '--help']], [['help-me']]])(
+    '%j',
+    async (line) => {
+      const result = await runCommand(line, {});
+      expect(result.code).toBe(line[0] === 'help-me' ? 1 : 0);
+      expect(result.stdout.startsWith('Usage: tscluster')).toBe(result.code === 0);
+    },
+  );
 
   test('switches can be turned off with =false, flags take values after =, -H stands before or after the verb', async () => {
     daemon.on('POST', '/services/create', () => ({ status: 201, body: { ID: 'x' } }));
     const host = `unix://${daemon.socket}`;
-    await runCommand(['service', 'create', '-H', host, '--detach=true', '--tty=false', '--init=0', '-e=A=1', '--no-resolve-image', 'i', '-d=x'], {});
-    expect(daemon.posts()[0]?.body).toMatchObject({ TaskTemplate: { ContainerSpec: { Env: ['A=1'], Args: ['-d=x'], Init: false } } });
+    await runCommand(
+      [
+        'service',
+        'create',
+        '-H',
+        host,
+        '--detach=true',
+        '--tty=false',
+        '--init=0',
+        '-e=A=1',
+        '--no-resolve-image',
+        'i',
+        '-d=x',
+      ],
+      {},
+    );
+    expect(daemon.posts()[0]?.body).toMatchObject({
+      TaskTemplate: { ContainerSpec: { Env: ['A=1'], Args: ['-d=x'], Init: false } },
+    });
   });
 });

@@ -65,7 +65,9 @@ class Session {
   #newProgram(): Command {
     const program = new Command('tscluster');
     program
-      .description('A container cluster orchestrator: services, nodes, secrets and stacks, the way Docker Swarm words them')
+      .description(
+        'A container cluster orchestrator: services, nodes, secrets and stacks, the way Docker Swarm words them',
+      )
       .usage('[OPTIONS] COMMAND')
       .option('-H, --host <address>', `Daemon to talk to (env TSCLUSTER_HOST, default ${defaultHost})`)
       .option('-v, --version', 'Print the version of this client')
@@ -90,11 +92,16 @@ class Session {
   async #addCommands(words: readonly string[], args: readonly string[]): Promise<readonly string[]> {
     let parsed = args;
     for (const verb of topVerbs) {
-      if (matches(verb, words[0])) parsed = [args[0] ?? '', ...(await this.#loadVerb(this.#program, verb, args.slice(1)))];
+      if (matches(verb, words[0]))
+        parsed = [args[0] ?? '', ...(await this.#loadVerb(this.#program, verb, args.slice(1)))];
       else this.#program.command(verb.name).description(verb.summary);
     }
     for (const noun of nouns) {
-      const command = this.#program.command(noun.name).description(noun.summary).usage('COMMAND').enablePositionalOptions();
+      const command = this.#program
+        .command(noun.name)
+        .description(noun.summary)
+        .usage('COMMAND')
+        .enablePositionalOptions();
       if (noun.name === words[0]) parsed = await this.#addVerbs(command, noun, args);
     }
     if (words[0] !== undefined && parsed === args && !this.#isKnown(words[0])) {
@@ -165,9 +172,14 @@ class Session {
 }
 
 function unknownCommand(parent: string, word: string, known: readonly (Verb | Noun)[]): CliError {
-  const near = suggestion(word, known.map((entry) => entry.name));
+  const near = suggestion(
+    word,
+    known.map((entry) => entry.name),
+  );
   const hint = near === undefined ? '' : `\n\nDid you mean: ${parent} ${near}`;
-  return new CliError(`Error: unknown command: ${parent} ${word}${hint}\n\nRun '${parent} --help' for more information`);
+  return new CliError(
+    `Error: unknown command: ${parent} ${word}${hint}\n\nRun '${parent} --help' for more information`,
+  );
 }
 
 function flagError(error: CommanderError): string {

@@ -28,7 +28,9 @@ export function argumentError(command: Command): string {
 
 /** The known word that is at most two letters away, if any. */
 export function suggestion(word: string, known: readonly string[]): string | undefined {
-  const ranked = known.map((name) => ({ name, distance: editDistance(word, name) })).sort((a, b) => a.distance - b.distance);
+  const ranked = known
+    .map((name) => ({ name, distance: editDistance(word, name) }))
+    .sort((a, b) => a.distance - b.distance);
   const best = ranked[0];
   return best !== undefined && best.distance <= 2 && best.distance < word.length ? best.name : undefined;
 }

@@ -135,17 +135,17 @@ export class Client {
     return this.#json('POST', '/services/create', { body: spec, ...authHeader(registryAuth) });
   }
 
-  updateService(
-    id: string,
-    spec: ServiceSpec,
-    options: ServiceUpdateOptions,
-  ): Promise<{ Warnings?: string[] | null }> {
+  updateService(id: string, spec: ServiceSpec, options: ServiceUpdateOptions): Promise<{ Warnings?: string[] | null }> {
     const query = {
       version: options.version,
       registryAuthFrom: 'spec',
       rollback: options.rollback === true ? 'previous' : undefined,
     };
-    return this.#json('POST', `/services/${enc(id)}/update`, { query, body: spec, ...authHeader(options.registryAuth) });
+    return this.#json('POST', `/services/${enc(id)}/update`, {
+      query,
+      body: spec,
+      ...authHeader(options.registryAuth),
+    });
   }
 
   async removeService(id: string): Promise<void> {

@@ -21,7 +21,8 @@ export async function* demultiplex(chunks: AsyncIterable<Buffer>): AsyncGenerato
       const kind = pending[0];
       const payload = pending.subarray(headerBytes, headerBytes + size);
       pending = pending.subarray(headerBytes + size);
-      if (kind === 3) throw new ClusterError('internal', `error from daemon in stream: ${payload.toString('utf8').trim()}`);
+      if (kind === 3)
+        throw new ClusterError('internal', `error from daemon in stream: ${payload.toString('utf8').trim()}`);
       if (kind !== 1 && kind !== 2) throw new ClusterError('internal', `log stream: unknown stream number ${kind}`);
       yield { stream: kind === 1 ? 'stdout' : 'stderr', payload };
     }

@@ -2,7 +2,7 @@
  * HTTP/1.1 to one daemon, over a unix socket or TCP, with connections kept alive. Turns error answers into
  * DaemonError and unreachable daemons into ConnectionError; never retries.
  */
-import { Agent, type IncomingMessage, type RequestOptions, request as httpRequest } from 'node:http';
+import { Agent, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
 import { messageOf } from '../lib/errors.ts';
 import { type Address, formatAddress } from './address.ts';
 import { ConnectionError, DaemonError } from './errors.ts';
@@ -134,7 +134,10 @@ async function readAll(response: IncomingMessage, address: Address): Promise<str
 
 function daemonError(status: number, text: string, path: string): DaemonError {
   const message = errorMessage(text);
-  return new DaemonError(status, message === '' ? `request for ${path} was answered with status ${status} and no message` : message);
+  return new DaemonError(
+    status,
+    message === '' ? `request for ${path} was answered with status ${status} and no message` : message,
+  );
 }
 
 function errorMessage(text: string): string {

@@ -1,5 +1,15 @@
 /** What the Docker Engine API answers (1.50), as far as the CLI reads it. Specs are those of `src/model/spec.ts`. */
-import type { ClusterSpec, ConfigSpec, EndpointSpec, Labels, NodeSpec, PortConfig, Resources, ServiceSpec, TaskSpec } from '../model/spec.ts';
+import type {
+  ClusterSpec,
+  ConfigSpec,
+  EndpointSpec,
+  Labels,
+  NodeSpec,
+  PortConfig,
+  Resources,
+  ServiceSpec,
+  TaskSpec,
+} from '../model/spec.ts';
 
 export interface ApiObject {
   readonly ID: string;
@@ -13,7 +23,11 @@ export interface ApiService extends ApiObject {
   readonly PreviousSpec?: ServiceSpec;
   readonly Endpoint?: { readonly Spec?: EndpointSpec; readonly Ports?: readonly PortConfig[] | null };
   readonly UpdateStatus?: ApiUpdateStatus | null;
-  readonly ServiceStatus?: { readonly RunningTasks: number; readonly DesiredTasks: number; readonly CompletedTasks: number };
+  readonly ServiceStatus?: {
+    readonly RunningTasks: number;
+    readonly DesiredTasks: number;
+    readonly CompletedTasks: number;
+  };
   readonly JobStatus?: { readonly JobIteration?: { readonly Index?: number }; readonly LastExecution?: string };
 }
 
@@ -36,7 +50,11 @@ export interface ApiTask extends ApiObject {
     readonly State: string;
     readonly Message?: string;
     readonly Err?: string;
-    readonly ContainerStatus?: { readonly ContainerID?: string; readonly PID?: number; readonly ExitCode?: number } | null;
+    readonly ContainerStatus?: {
+      readonly ContainerID?: string;
+      readonly PID?: number;
+      readonly ExitCode?: number;
+    } | null;
     readonly PortStatus?: { readonly Ports?: readonly PortConfig[] | null } | null;
   };
   readonly DesiredState: string;
@@ -54,7 +72,11 @@ export interface ApiNode extends ApiObject {
       readonly Labels?: Labels | null;
       readonly Plugins?: readonly { readonly Type: string; readonly Name: string }[] | null;
     };
-    readonly TLSInfo?: { readonly TrustRoot?: string; readonly CertIssuerSubject?: string; readonly CertIssuerPublicKey?: string };
+    readonly TLSInfo?: {
+      readonly TrustRoot?: string;
+      readonly CertIssuerSubject?: string;
+      readonly CertIssuerPublicKey?: string;
+    };
   };
   readonly Status: { readonly State?: string; readonly Message?: string; readonly Addr?: string };
   readonly ManagerStatus?: { readonly Leader?: boolean; readonly Reachability?: string; readonly Addr?: string } | null;

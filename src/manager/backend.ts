@@ -2,7 +2,13 @@
 import { type Clock, sleep } from '../lib/clock.ts';
 import { ClusterError, isKind } from '../lib/errors.ts';
 import type { LogLine, LogQuery } from '../model/assignment.ts';
-import type { ControlMethod, ControlRequest, ControlResponse, ManagerBackend, RaftMemberInfo } from '../model/control.ts';
+import type {
+  ControlMethod,
+  ControlRequest,
+  ControlResponse,
+  ManagerBackend,
+  RaftMemberInfo,
+} from '../model/control.ts';
 import type { ClusterView } from '../model/view.ts';
 import type { Dialer, Peer } from '../rpc/port.ts';
 import { type Consensus, type Leader, noLeaderMessage } from './consensus.ts';
@@ -88,7 +94,11 @@ export class Backend implements ManagerBackend {
     }
   }
 
-  async #callLeader<M extends ControlMethod>(leader: Leader, method: M, request: ControlRequest<M>): Promise<ControlResponse<M>> {
+  async #callLeader<M extends ControlMethod>(
+    leader: Leader,
+    method: M,
+    request: ControlRequest<M>,
+  ): Promise<ControlResponse<M>> {
     const { nodeId, consensus, leadership } = this.#options;
     if (leader.nodeId === nodeId) return leadership().control.call(method, request);
     const { response, version } = await this.#callPeer(leader, method, request);
@@ -121,7 +131,11 @@ export class Backend implements ManagerBackend {
     this.#peer = undefined;
   }
 
-  async *logs(selector: { serviceId: string } | { taskId: string }, query: LogQuery, signal: AbortSignal): AsyncIterable<LogLine> {
+  async *logs(
+    selector: { serviceId: string } | { taskId: string },
+    query: LogQuery,
+    signal: AbortSignal,
+  ): AsyncIterable<LogLine> {
     const { nodeId, dialer, leadership } = this.#options;
     const leader = await this.#leader(leaderWaitMs);
     if (leader.nodeId === nodeId) {

@@ -22,7 +22,8 @@ export async function* readLogs(
   };
   stream.onMessage((message) => {
     if (message.kind === 'end') end(message.error === '' ? undefined : new ClusterError('unavailable', message.error));
-    else if (waiting.length + message.lines.length > waitingLinesMax) end(new ClusterError('exhausted', 'log stream closed: the reader is too slow'));
+    else if (waiting.length + message.lines.length > waitingLinesMax)
+      end(new ClusterError('exhausted', 'log stream closed: the reader is too slow'));
     else waiting.push(...message.lines);
     wake();
   });

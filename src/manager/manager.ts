@@ -121,7 +121,13 @@ export class Manager {
 
   #assemble(): Leadership {
     const { store, clock, random, log, consensus, nodeId } = this.#options;
-    const dispatcher = createDispatcher({ store, clock, random, log: log.part('dispatcher'), managers: () => peersOf(consensus) });
+    const dispatcher = createDispatcher({
+      store,
+      clock,
+      random,
+      log: log.part('dispatcher'),
+      managers: () => peersOf(consensus),
+    });
     const broker = createLogBroker({ store, dispatcher, clock, random, log: log.part('logs') });
     const roles = createRoles({
       store,

@@ -4,7 +4,16 @@ import { ClusterError } from '../lib/errors.ts';
 import type { Duplex } from '../lib/stream.ts';
 import type { AgentMessage, ManagerMessage } from '../model/assignment.ts';
 import type { ControlMethod, ControlRequest } from '../model/control.ts';
-import type { Dialer, Identity, IssuedCertificate, IssueRequest, LogsMessage, LogsRequest, ManagerService, RaftJoinResponse } from '../rpc/port.ts';
+import type {
+  Dialer,
+  Identity,
+  IssuedCertificate,
+  IssueRequest,
+  LogsMessage,
+  LogsRequest,
+  ManagerService,
+  RaftJoinResponse,
+} from '../rpc/port.ts';
 import { type Consensus, noLeaderMessage } from './consensus.ts';
 import { serveLogs } from './log-stream.ts';
 import type { Leadership } from './manager.ts';
@@ -48,7 +57,10 @@ export class PeerService implements ManagerService {
       return;
     }
     const leader = this.#options.consensus.leader();
-    stream.send({ kind: 'redirect', leader: leader === undefined || leader.nodeId === this.#options.nodeId ? null : leader });
+    stream.send({
+      kind: 'redirect',
+      leader: leader === undefined || leader.nodeId === this.#options.nodeId ? null : leader,
+    });
     stream.close();
   }
 
@@ -73,11 +85,17 @@ export class PeerService implements ManagerService {
       const node = tx.get('node', caller.nodeId);
       if (node !== undefined) tx.update('node', { ...node, manager: { raftId, addr: request.addr } });
     });
-    return { raftId, members: consensus.members().map((member) => ({ raftId: member.raftId, nodeId: member.nodeId, addr: member.addr })) };
+    return {
+      raftId,
+      members: consensus
+        .members()
+        .map((member) => ({ raftId: member.raftId, nodeId: member.nodeId, addr: member.addr })),
+    };
   }
 
   async leaveRaft(request: { nodeId: string }, caller: Identity): Promise<void> {
-    if (request.nodeId !== caller.nodeId) throw new ClusterError('permission_denied', 'a manager can only take itself out');
+    if (request.nodeId !== caller.nodeId)
+      throw new ClusterError('permission_denied', 'a manager can only take itself out');
     this.#options.leadership();
     await this.#options.consensus.removeMember(caller.nodeId);
   }

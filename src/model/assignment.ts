@@ -5,7 +5,17 @@ import type { ConfigSpec, NodeRole, SecretSpec } from './spec.ts';
 /** A task as the agent gets it: everything needed to run it without asking again, but for secrets and configs. */
 export type AssignedTask = Pick<
   Task,
-  'id' | 'serviceId' | 'serviceName' | 'serviceLabels' | 'slot' | 'nodeId' | 'spec' | 'specVersion' | 'endpoint' | 'desired' | 'status'
+  | 'id'
+  | 'serviceId'
+  | 'serviceName'
+  | 'serviceLabels'
+  | 'slot'
+  | 'nodeId'
+  | 'spec'
+  | 'specVersion'
+  | 'endpoint'
+  | 'desired'
+  | 'status'
 >;
 
 export interface AssignedSecret {
@@ -93,7 +103,12 @@ export type ManagerMessage =
   | { readonly kind: 'managers'; readonly peers: readonly ManagerPeer[] }
   /** The role this node should have; on a change the agent renews its certificate. */
   | { readonly kind: 'role'; readonly role: NodeRole }
-  | { readonly kind: 'logOpen'; readonly subscription: string; readonly taskIds: readonly string[]; readonly query: LogQuery }
+  | {
+      readonly kind: 'logOpen';
+      readonly subscription: string;
+      readonly taskIds: readonly string[];
+      readonly query: LogQuery;
+    }
   /** The reader took this many more `log` messages; an agent has at most `logWindow` of them unacknowledged per subscription. */
   | { readonly kind: 'logAck'; readonly subscription: string; readonly messages: number }
   | { readonly kind: 'logClose'; readonly subscription: string };

@@ -57,7 +57,11 @@ export interface ManagerBackend extends Control {
   onCommit(handle: () => void): () => void;
   members(): readonly RaftMemberInfo[];
   /** Streams log lines of tasks until they end, or until `signal` with `follow`. Follow picks up new tasks of the service. */
-  logs(selector: { serviceId: string } | { taskId: string }, query: LogQuery, signal: AbortSignal): AsyncIterable<LogLine>;
+  logs(
+    selector: { serviceId: string } | { taskId: string },
+    query: LogQuery,
+    signal: AbortSignal,
+  ): AsyncIterable<LogLine>;
 }
 
 /** This process, as the API sees it: works without a cluster, too. */

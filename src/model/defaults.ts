@@ -37,7 +37,13 @@ export const defaultClusterSpec: ClusterSpec = {
   Name: 'default',
   Labels: {},
   Orchestration: { TaskHistoryRetentionLimit: 5 },
-  Raft: { SnapshotInterval: 10_000, KeepOldSnapshots: 0, LogEntriesForSlowFollowers: 500, ElectionTick: 10, HeartbeatTick: 1 },
+  Raft: {
+    SnapshotInterval: 10_000,
+    KeepOldSnapshots: 0,
+    LogEntriesForSlowFollowers: 500,
+    ElectionTick: 10,
+    HeartbeatTick: 1,
+  },
   Dispatcher: { HeartbeatPeriod: 1 * second },
   CAConfig: { NodeCertExpiry: 90 * 24 * 3600 * second },
   TaskDefaults: {},
@@ -53,7 +59,9 @@ export function replicasOf(spec: ServiceSpec): number {
 }
 
 /** Host-mode ports that a task of this spec takes on its node. */
-export function hostPortsOf(endpoint: ServiceSpec['EndpointSpec']): readonly { port: number; protocol: string; target: number }[] {
+export function hostPortsOf(
+  endpoint: ServiceSpec['EndpointSpec'],
+): readonly { port: number; protocol: string; target: number }[] {
   return (endpoint?.Ports ?? [])
     .filter((port) => port.PublishMode === 'host' && (port.PublishedPort ?? 0) > 0)
     .map((port) => ({ port: port.PublishedPort ?? 0, protocol: port.Protocol ?? 'tcp', target: port.TargetPort }));

@@ -160,6 +160,14 @@ export interface Tables {
 }
 
 export type TableName = keyof Tables;
-export const tableNames = ['cluster', 'node', 'service', 'task', 'secret', 'config', 'network'] as const satisfies readonly TableName[];
+export const tableNames = [
+  'cluster',
+  'node',
+  'service',
+  'task',
+  'secret',
+  'config',
+  'network',
+] as const satisfies readonly TableName[];
 
 export type { Availability, NodeRole, Platform };

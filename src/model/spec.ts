@@ -129,7 +129,11 @@ export interface Mount {
     readonly Subpath?: string;
     readonly DriverConfig?: { readonly Name?: string; readonly Options?: Labels };
   };
-  readonly TmpfsOptions?: { readonly SizeBytes?: number; readonly Mode?: number; readonly Options?: readonly (readonly string[])[] };
+  readonly TmpfsOptions?: {
+    readonly SizeBytes?: number;
+    readonly Mode?: number;
+    readonly Options?: readonly (readonly string[])[];
+  };
 }
 
 /** `Mode` is the decimal of an octal file mode (0444 = 292). */

@@ -24,7 +24,9 @@ export const TaskState = {
 export type TaskStateName = keyof typeof TaskState;
 export type TaskState = (typeof TaskState)[TaskStateName];
 
-const names = new Map<number, TaskStateName>(Object.entries(TaskState).map(([name, value]) => [value, name as TaskStateName]));
+const names = new Map<number, TaskStateName>(
+  Object.entries(TaskState).map(([name, value]) => [value, name as TaskStateName]),
+);
 
 /** The Docker API's word for a state, e.g. `running`. */
 export function stateName(state: TaskState): TaskStateName {

@@ -10,18 +10,33 @@ import { ClusterError, messageOf } from '../lib/errors.ts';
 import { newId } from '../lib/ids.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
+import { availabilityOf, newNode } from '../manager/ca/ca.ts';
+import type { Store } from '../manager/store/port.ts';
 import type { ManagerPeer } from '../model/assignment.ts';
-import type { InitRequest, JoinRequest, ManagerBackend, NodeBackend, NodeInfo, ResolvedImage } from '../model/control.ts';
+import type {
+  InitRequest,
+  JoinRequest,
+  ManagerBackend,
+  NodeBackend,
+  NodeInfo,
+  ResolvedImage,
+} from '../model/control.ts';
 import { defaultClusterSpec } from '../model/defaults.ts';
 import type { NodeRole } from '../model/spec.ts';
-import { type Authority, createAuthority, createRequest, generateKey, issueNodeCertificate, isSignedBy, subjectOf } from '../pki/certificate.ts';
+import {
+  type Authority,
+  createAuthority,
+  createRequest,
+  generateKey,
+  isSignedBy,
+  issueNodeCertificate,
+  subjectOf,
+} from '../pki/certificate.ts';
 import { IdentityStore, type StoredIdentity } from '../pki/identity-store.ts';
 import { newJoinToken, parseJoinToken } from '../pki/join-token.ts';
 import { renewalTime } from '../pki/renewal.ts';
 import { dialWithToken, GrpcDialer } from '../rpc/client.ts';
 import type { IssuedCertificate } from '../rpc/port.ts';
-import { availabilityOf, newNode } from '../manager/ca/ca.ts';
-import type { Store } from '../manager/store/port.ts';
 import { LocalManager } from './local-manager.ts';
 import { LocalWorker, type WorkerParts } from './local-worker.ts';
 import { advertiseAddress, listenAddress, remoteAddress } from './system.ts';
@@ -35,7 +50,10 @@ export interface ClusterNodeOptions {
   readonly log: Log;
   readonly worker: WorkerParts;
   /** Facts of the machine that do not change. */
-  readonly machine: Omit<NodeInfo, 'nodeId' | 'nodeAddr' | 'state' | 'role' | 'error' | 'managers' | 'clusterId' | 'containers'>;
+  readonly machine: Omit<
+    NodeInfo,
+    'nodeId' | 'nodeAddr' | 'state' | 'role' | 'error' | 'managers' | 'clusterId' | 'containers'
+  >;
   readonly resolveImage: (reference: string, auth: string | undefined) => Promise<ResolvedImage>;
   /** The daemon can not go on: stop the process. */
   readonly onFatal: (error: Error) => void;
@@ -53,7 +71,8 @@ interface Membership {
   manager: LocalManager | undefined;
 }
 
-const alreadyMember = 'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.';
+const alreadyMember =
+  'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.';
 const notMember = 'This node is not part of a swarm';
 const leaveNeedsForce =
   'You are attempting to leave the swarm on a node that is participating as a manager. Removing this node may leave the cluster without a quorum: demote it first (tscluster node demote), or use `--force` to leave anyway.';
@@ -82,7 +101,10 @@ export class ClusterNode implements NodeBackend {
     const identity = await this.#identities.load();
     if (identity === undefined) return;
     if (!isSignedBy(identity.certPem, identity.caPem, this.#options.clock.now())) {
-      throw new ClusterError('failed_precondition', `the certificate in ${this.#options.dataDir} has expired or is not of its own root: leave (remove the data directory) and join again`);
+      throw new ClusterError(
+        'failed_precondition',
+        `the certificate in ${this.#options.dataDir} has expired or is not of its own root: leave (remove the data directory) and join again`,
+      );
     }
     await this.#run(identity, false);
   }
@@ -163,12 +185,17 @@ export class ClusterNode implements NodeBackend {
       raft: { id: 1, members: [] },
       managers: [{ nodeId, addr: addresses.advertiseAddr }],
     };
-    await this.#start(identity, (store) => this.#firstObjects(store, { nodeId, clusterId, authority, request, addr: addresses.advertiseAddr }));
+    await this.#start(identity, (store) =>
+      this.#firstObjects(store, { nodeId, clusterId, authority, request, addr: addresses.advertiseAddr }),
+    );
     return { nodeId };
   }
 
   /** The cluster and its first node, written by the first leader. */
-  async #firstObjects(store: Store, first: { nodeId: string; clusterId: string; authority: Authority; request: InitRequest; addr: string }): Promise<void> {
+  async #firstObjects(
+    store: Store,
+    first: { nodeId: string; clusterId: string; authority: Authority; request: InitRequest; addr: string },
+  ): Promise<void> {
     const { clock, random } = this.#options;
     const { certPem, keyPem } = first.authority;
     const availability = availabilityOf(first.request.availability);
@@ -176,18 +203,26 @@ export class ClusterNode implements NodeBackend {
       tx.create('cluster', {
         id: first.clusterId,
         spec: { ...defaultClusterSpec, ...first.request.spec },
-        rootCa: { certPem, keyPem, joinTokens: { worker: newJoinToken(certPem, random), manager: newJoinToken(certPem, random) } },
+        rootCa: {
+          certPem,
+          keyPem,
+          joinTokens: { worker: newJoinToken(certPem, random), manager: newJoinToken(certPem, random) },
+        },
         removedNodes: {},
         nextRaftId: 2,
       });
-      tx.create('node', { ...newNode(first.nodeId, 'manager', availability, clock.now()), manager: { raftId: 1, addr: first.addr } });
+      tx.create('node', {
+        ...newNode(first.nodeId, 'manager', availability, clock.now()),
+        manager: { raftId: 1, addr: first.addr },
+      });
     });
   }
 
   async #join(request: JoinRequest): Promise<{ nodeId: string }> {
     const addresses = this.#addresses(request);
     const token = parseJoinToken(request.joinToken);
-    if (request.remoteAddrs.length === 0) throw new ClusterError('invalid', 'at least one RemoteAddr is required to join');
+    if (request.remoteAddrs.length === 0)
+      throw new ClusterError('invalid', 'at least one RemoteAddr is required to join');
     availabilityOf(request.availability);
     const keyPem = generateKey();
     const { issued, remote } = await this.#admission(request, createRequest(keyPem), token);
@@ -390,7 +425,10 @@ export class ClusterNode implements NodeBackend {
     const { listenAddr, advertiseAddr } = this.#options;
     // Docker's client always sends its default listen address: the daemon's own setting is then the better one.
     const asked = request.listenAddr === '' || request.listenAddr === '0.0.0.0:2377' ? listenAddr : request.listenAddr;
-    return { listenAddr: listenAddress(asked), advertiseAddr: advertiseAddress(request.advertiseAddr || advertiseAddr, asked) };
+    return {
+      listenAddr: listenAddress(asked),
+      advertiseAddr: advertiseAddress(request.advertiseAddr || advertiseAddr, asked),
+    };
   }
 
   /** One init or join at a time, and only outside a cluster. */
@@ -405,7 +443,9 @@ export class ClusterNode implements NodeBackend {
   }
 
   #serially(work: () => Promise<void>): void {
-    this.#changes = this.#changes.then(work).catch((error) => this.#options.log.warn('node', { reason: messageOf(error) }));
+    this.#changes = this.#changes
+      .then(work)
+      .catch((error) => this.#options.log.warn('node', { reason: messageOf(error) }));
   }
 }
 

@@ -44,20 +44,82 @@ export interface DaemonFlag {
 
 /** Every setting once: flag, variable and default are documented where they are defined. */
 export const daemonFlags = {
-  dataDir: flag('--data-dir <dir>', 'TSCLUSTER_DATA_DIR', '/var/lib/tscluster', 'Directory of everything the node keeps'),
-  socket: flag('--socket <path>', 'TSCLUSTER_SOCKET', '/run/tscluster/tscluster.sock', 'Unix socket that the API listens on'),
-  listenAddr: flag('--listen-addr <addr>', 'TSCLUSTER_LISTEN_ADDR', '0.0.0.0:2377', 'Address for the other nodes (ip[:port])'),
-  advertiseAddr: flag('--advertise-addr <addr>', 'TSCLUSTER_ADVERTISE_ADDR', '', 'Address told to other nodes (ip|interface[:port])'),
-  containerd: flag('--containerd <path>', 'TSCLUSTER_CONTAINERD', '/run/containerd/containerd.sock', "containerd's socket"),
-  containerdNamespace: flag('--containerd-namespace <name>', 'TSCLUSTER_CONTAINERD_NAMESPACE', 'tscluster', 'Namespace in containerd'),
-  registryMirrors: flag('--registry-mirror <url>', 'TSCLUSTER_REGISTRY_MIRRORS', '', 'Registry mirror to try first', true),
-  insecureRegistries: flag('--insecure-registry <host>', 'TSCLUSTER_INSECURE_REGISTRIES', '', 'Registry to reach over plain HTTP', true),
-  snapshotter: flag('--snapshotter <name>', 'TSCLUSTER_SNAPSHOTTER', '', "containerd snapshotter (default: containerd's)"),
+  dataDir: flag(
+    '--data-dir <dir>',
+    'TSCLUSTER_DATA_DIR',
+    '/var/lib/tscluster',
+    'Directory of everything the node keeps',
+  ),
+  socket: flag(
+    '--socket <path>',
+    'TSCLUSTER_SOCKET',
+    '/run/tscluster/tscluster.sock',
+    'Unix socket that the API listens on',
+  ),
+  listenAddr: flag(
+    '--listen-addr <addr>',
+    'TSCLUSTER_LISTEN_ADDR',
+    '0.0.0.0:2377',
+    'Address for the other nodes (ip[:port])',
+  ),
+  advertiseAddr: flag(
+    '--advertise-addr <addr>',
+    'TSCLUSTER_ADVERTISE_ADDR',
+    '',
+    'Address told to other nodes (ip|interface[:port])',
+  ),
+  containerd: flag(
+    '--containerd <path>',
+    'TSCLUSTER_CONTAINERD',
+    '/run/containerd/containerd.sock',
+    "containerd's socket",
+  ),
+  containerdNamespace: flag(
+    '--containerd-namespace <name>',
+    'TSCLUSTER_CONTAINERD_NAMESPACE',
+    'tscluster',
+    'Namespace in containerd',
+  ),
+  registryMirrors: flag(
+    '--registry-mirror <url>',
+    'TSCLUSTER_REGISTRY_MIRRORS',
+    '',
+    'Registry mirror to try first',
+    true,
+  ),
+  insecureRegistries: flag(
+    '--insecure-registry <host>',
+    'TSCLUSTER_INSECURE_REGISTRIES',
+    '',
+    'Registry to reach over plain HTTP',
+    true,
+  ),
+  snapshotter: flag(
+    '--snapshotter <name>',
+    'TSCLUSTER_SNAPSHOTTER',
+    '',
+    "containerd snapshotter (default: containerd's)",
+  ),
   hostname: flag('--hostname <name>', 'TSCLUSTER_HOSTNAME', '', "Name of this node (default: the machine's)"),
-  cgroupParent: flag('--cgroup-parent <path>', 'TSCLUSTER_CGROUP_PARENT', '', 'Control group above those of the containers'),
-  bridgeSubnet: flag('--bridge-subnet <cidr>', 'TSCLUSTER_BRIDGE_SUBNET', '172.30.0.0/16', 'Addresses of containers on this node'),
+  cgroupParent: flag(
+    '--cgroup-parent <path>',
+    'TSCLUSTER_CGROUP_PARENT',
+    '',
+    'Control group above those of the containers',
+  ),
+  bridgeSubnet: flag(
+    '--bridge-subnet <cidr>',
+    'TSCLUSTER_BRIDGE_SUBNET',
+    '172.30.0.0/16',
+    'Addresses of containers on this node',
+  ),
   labels: flag('--label <key=value>', 'TSCLUSTER_LABELS', '', 'Engine label of this node', true),
-  bootId: flag('--boot-id <id>', 'TSCLUSTER_BOOT_ID', '', "Identifies this boot of the host (default: the kernel's id)"),
+  bootId: flag(
+    '--boot-id <id>',
+    'TSCLUSTER_BOOT_ID',
+    '',
+    "Identifies this boot of the host (default: the kernel's id)",
+  ),
   trace: flag('--trace <parts>', 'TSCLUSTER_TRACE', '', "Parts to log in detail, e.g. raft,dispatcher, or 'all'", true),
 } as const satisfies Record<keyof DaemonOptions, DaemonFlag>;
 
@@ -88,16 +150,25 @@ export function parseDaemonOptions(flags: DaemonFlagValues, env: Environment): D
     listenAddr: listenAddress(one('listenAddr')),
     advertiseAddr: one('advertiseAddr'),
     containerd: absolute('containerd', one('containerd').replace(/^unix:\/\//, '')),
-    containerdNamespace: matching('containerdNamespace', one('containerdNamespace'), /^[A-Za-z0-9]+(?:[-_.][A-Za-z0-9]+)*$/),
+    containerdNamespace: matching(
+      'containerdNamespace',
+      one('containerdNamespace'),
+      /^[A-Za-z0-9]+(?:[-_.][A-Za-z0-9]+)*$/,
+    ),
     registryMirrors: many('registryMirrors').map(mirror),
-    insecureRegistries: many('insecureRegistries').map((host) => matching('insecureRegistries', host, /^[^/\s]+(\/\d+)?$/)),
+    insecureRegistries: many('insecureRegistries').map((host) =>
+      matching('insecureRegistries', host, /^[^/\s]+(\/\d+)?$/),
+    ),
     snapshotter: matching('snapshotter', one('snapshotter'), /^[A-Za-z0-9._-]*$/) || undefined,
     hostname: matching('hostname', one('hostname') || machineName(), /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/),
     cgroupParent: matching('cgroupParent', one('cgroupParent'), /^[^\s\0]*$/) || undefined,
     bridgeSubnet: subnet(one('bridgeSubnet')),
     labels: labels(many('labels')),
     bootId: matching('bootId', one('bootId'), /^[A-Za-z0-9-]*$/) || undefined,
-    trace: many('trace').flatMap((entry) => entry.split(',')).map((part) => part.trim()).filter((part) => part !== ''),
+    trace: many('trace')
+      .flatMap((entry) => entry.split(','))
+      .map((part) => part.trim())
+      .filter((part) => part !== ''),
   };
 }
 
@@ -115,7 +186,8 @@ function absolute(key: keyof DaemonOptions, path: string): string {
 const socketPathMax = 107;
 
 function checkSocket(path: string): string {
-  if (Buffer.byteLength(path) > socketPathMax) throw refuse('socket', path, `longer than ${socketPathMax} bytes, the limit for sockets`);
+  if (Buffer.byteLength(path) > socketPathMax)
+    throw refuse('socket', path, `longer than ${socketPathMax} bytes, the limit for sockets`);
   return path;
 }
 
@@ -129,7 +201,8 @@ const defaultPort = 2377;
 function listenAddress(text: string): string {
   const match = /^(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z_.-]+)(?::(\d+))?$/.exec(text);
   const port = Number(match?.[2] ?? defaultPort);
-  if (match === null || port < 1 || port > 65_535) throw refuse('listenAddr', text, 'must be ip[:port] or interface[:port]');
+  if (match === null || port < 1 || port > 65_535)
+    throw refuse('listenAddr', text, 'must be ip[:port] or interface[:port]');
   return `${match[1]}:${port}`;
 }
 

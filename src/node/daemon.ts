@@ -5,7 +5,7 @@
 import { mkdir } from 'node:fs/promises';
 import { arch, cpus, release, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
-import { createApi, listen } from '../api/index.ts';
+import { assertUnused, createApi, listen } from '../api/index.ts';
 import { InvariantError } from '../lib/assert.ts';
 import { deadline } from '../lib/clock.ts';
 import { deferred } from '../lib/deferred.ts';
@@ -26,8 +26,12 @@ const stopLimitMs = 10_000;
 export async function runDaemon(options: DaemonOptions): Promise<void> {
   const log = terminalLog(new Set(options.trace));
   if (process.getuid?.() !== 0) {
-    throw new ClusterError('permission_denied', 'the daemon has to run as root: it makes containers and networks (try sudo)');
+    throw new ClusterError(
+      'permission_denied',
+      'the daemon has to run as root: it makes containers and networks (try sudo)',
+    );
   }
+  await assertUnused(options.socket); // before anything is touched that the other one uses
   const ended = deferred<Error | undefined>();
   watchProcess(ended.resolve, log);
   await mkdir(options.dataDir, { recursive: true, mode: 0o711 });
@@ -61,7 +65,9 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
 
   const failure = await ended.promise;
   log.info('stopping');
-  await deadline(realClock, stopLimitMs, stop(), () => new Error('some part does not stop')).catch((error) => log.error(messageOf(error)));
+  await deadline(realClock, stopLimitMs, stop(), () => new Error('some part does not stop')).catch((error) =>
+    log.error(messageOf(error)),
+  );
   if (failure !== undefined) throw failure;
 
   async function stop(): Promise<void> {
@@ -114,7 +120,9 @@ function watchProcess(end: (failure: Error | undefined) => void, log: Log): void
   for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
     process.on(event, (reason: unknown) => {
       const error = reason instanceof Error ? reason : new Error(String(reason));
-      log.error('this is a bug: the daemon stops rather than go on with wrong state', { reason: error.stack ?? error.message });
+      log.error('this is a bug: the daemon stops rather than go on with wrong state', {
+        reason: error.stack ?? error.message,
+      });
       end(error instanceof InvariantError ? error : new ClusterError('internal', error.message, { cause: error }));
     });
   }

@@ -4,14 +4,14 @@ import type { Clock } from '../lib/clock.ts';
 import { ClusterError, messageOf } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
-import type { ManagerPeer } from '../model/assignment.ts';
-import type { ManagerBackend } from '../model/control.ts';
 import { Manager, peersOf } from '../manager/manager.ts';
 import { RaftManager } from '../manager/raft/manager.ts';
 import { raftRuntime } from '../manager/raft/runtime.ts';
 import { openRaftStorage } from '../manager/raft/storage.ts';
 import type { Store } from '../manager/store/port.ts';
 import { MemoryStore } from '../manager/store/store.ts';
+import type { ManagerPeer } from '../model/assignment.ts';
+import type { ManagerBackend } from '../model/control.ts';
 import type { StoredIdentity } from '../pki/identity-store.ts';
 import type { GrpcDialer } from '../rpc/client.ts';
 import { clientCredentials, managerServerName, NodeServerCredentials } from '../rpc/credentials.ts';
@@ -62,7 +62,10 @@ export class LocalManager {
       cluster: options.clusterId,
       runtime,
       credentials: clientCredentials(identity),
-      channelOptions: { 'grpc.ssl_target_name_override': managerServerName, 'grpc.default_authority': managerServerName },
+      channelOptions: {
+        'grpc.ssl_target_name_override': managerServerName,
+        'grpc.default_authority': managerServerName,
+      },
       authorize: (call, from) => isMember(late, call, from),
     });
     const storage = await openRaftStorage({ directory: options.dataDir, random });
@@ -120,7 +123,9 @@ export class LocalManager {
     if (settled()) return Promise.resolve();
     return new Promise((resolve, reject) => {
       const stop = [
-        clock.timer(limitMs, () => finish(new ClusterError('unavailable', 'this manager has not heard from a leader yet'))),
+        clock.timer(limitMs, () =>
+          finish(new ClusterError('unavailable', 'this manager has not heard from a leader yet')),
+        ),
         this.backend.onCommit(() => settled() && finish()),
         this.#raft.onLeadership(() => settled() && finish()),
       ];

@@ -1,10 +1,12 @@
 /** Facts about this machine. */
 import { readFileSync } from 'node:fs';
-import { networkInterfaces } from 'node:os';
 import { isIP } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { ClusterError } from '../lib/errors.ts';
 
-export const version: string = (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version;
+export const version: string = (
+  JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+).version;
 
 /** The IPv4 addresses of this host that others may reach, by interface. */
 export function hostAddresses(): readonly { readonly name: string; readonly address: string }[] {
@@ -26,14 +28,22 @@ export function advertiseAddress(advertise: string, listen: string): string {
   const addresses = hostAddresses();
   if (host !== '') {
     const found = addresses.find((one) => one.name === host);
-    if (found === undefined) throw new ClusterError('invalid', `advertise address must be a non-zero IP address or network interface: ${advertise}`);
+    if (found === undefined)
+      throw new ClusterError(
+        'invalid',
+        `advertise address must be a non-zero IP address or network interface: ${advertise}`,
+      );
     return join(found.address, port);
   }
   const [only, ...others] = addresses;
-  if (only === undefined) throw new ClusterError('invalid', 'could not choose an IP address to advertise since this system has none');
+  if (only === undefined)
+    throw new ClusterError('invalid', 'could not choose an IP address to advertise since this system has none');
   if (others.length > 0) {
     const list = addresses.map((one) => `${one.address} on interface ${one.name}`).join(' and ');
-    throw new ClusterError('invalid', `could not choose an IP address to advertise since this system has multiple addresses (${list})`);
+    throw new ClusterError(
+      'invalid',
+      `could not choose an IP address to advertise since this system has multiple addresses (${list})`,
+    );
   }
   return join(only.address, port);
 }
@@ -46,7 +56,8 @@ export function listenAddress(listen: string): string {
 /** A remote `host` or `host:port`, with the default port. Errors: `invalid`. */
 export function remoteAddress(remote: string): string {
   const host = hostOf(remote);
-  if (host === '' || /[\s/]/.test(remote)) throw new ClusterError('invalid', `invalid remote address ${JSON.stringify(remote)}: expected HOST:PORT`);
+  if (host === '' || /[\s/]/.test(remote))
+    throw new ClusterError('invalid', `invalid remote address ${JSON.stringify(remote)}: expected HOST:PORT`);
   return join(host, portOf(remote) ?? 2377);
 }
 

@@ -5,7 +5,16 @@
  * A node's identity is its certificate's subject: CN = node id, OU = `swarm-manager` or `swarm-worker`, O = cluster id
  * (SwarmKit's scheme). A request's own subject is ignored; only its key is used.
  */
-import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, randomBytes, sign, verify, X509Certificate } from 'node:crypto';
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+  sign,
+  verify,
+  X509Certificate,
+} from 'node:crypto';
 import forge from 'node-forge';
 import { ClusterError } from '../lib/errors.ts';
 import type { NodeRole } from '../model/spec.ts';
@@ -64,7 +73,11 @@ export function createAuthority(now: number): Authority {
     publicKey: createPublicKey(key),
     signer: key,
     extensions: [
-      extension(oid.basicConstraints, true, sequence([asn1.create(asn1.Class.UNIVERSAL, asn1.Type.BOOLEAN, false, '\xff')])),
+      extension(
+        oid.basicConstraints,
+        true,
+        sequence([asn1.create(asn1.Class.UNIVERSAL, asn1.Type.BOOLEAN, false, '\xff')]),
+      ),
       extension(oid.keyUsage, true, bitString('\x01\x06')), // keyCertSign, cRLSign
     ],
   });
@@ -89,7 +102,11 @@ export function requestKey(csrPem: string): KeyObject {
     const whole = asn1.fromDer(forge.util.createBuffer(derOf(csrPem).toString('binary')));
     const [info, , signature] = children(whole);
     const spki = children(need(info))[2];
-    const key = createPublicKey({ key: Buffer.from(asn1.toDer(need(spki)).getBytes(), 'binary'), format: 'der', type: 'spki' });
+    const key = createPublicKey({
+      key: Buffer.from(asn1.toDer(need(spki)).getBytes(), 'binary'),
+      format: 'der',
+      type: 'spki',
+    });
     if (key.asymmetricKeyType !== 'ec' && key.asymmetricKeyType !== 'ed25519') throw new Error('key is not ECDSA');
     const signatureBytes = Buffer.from(stringValue(need(signature)).slice(1), 'binary');
     const tbs = Buffer.from(asn1.toDer(need(info)).getBytes(), 'binary');
@@ -125,7 +142,11 @@ export function issueNodeCertificate(authority: Authority, request: NodeCertific
       extension(oid.keyUsage, true, bitString('\x05\xa0')), // digitalSignature, keyEncipherment
       extension(oid.extendedKeyUsage, false, sequence([objectId(oid.serverAuth), objectId(oid.clientAuth)])),
       extension(oid.basicConstraints, true, sequence([])),
-      extension(oid.subjectAltName, false, sequence(names.map((name) => asn1.create(asn1.Class.CONTEXT_SPECIFIC, 2, false, name)))),
+      extension(
+        oid.subjectAltName,
+        false,
+        sequence(names.map((name) => asn1.create(asn1.Class.CONTEXT_SPECIFIC, 2, false, name))),
+      ),
     ],
   });
 }
@@ -136,7 +157,9 @@ export function roleUnit(role: NodeRole): string {
 
 /** Who a certificate says its holder is. Says nothing about who signed it. Errors: `unauthenticated`. */
 export function subjectOf(cert: X509Certificate): Subject {
-  const fields = new Map(cert.subject.split('\n').map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]));
+  const fields = new Map(
+    cert.subject.split('\n').map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]),
+  );
   const unit = fields.get('OU');
   const nodeId = fields.get('CN');
   const clusterId = fields.get('O');
@@ -199,13 +222,21 @@ function time(ms: number): Asn1 {
   const date = new Date(ms);
   return date.getUTCFullYear() < 2050
     ? asn1.create(asn1.Class.UNIVERSAL, asn1.Type.UTCTIME, false, asn1.dateToUtcTime(date) as unknown as string)
-    : asn1.create(asn1.Class.UNIVERSAL, asn1.Type.GENERALIZEDTIME, false, asn1.dateToGeneralizedTime(date) as unknown as string);
+    : asn1.create(
+        asn1.Class.UNIVERSAL,
+        asn1.Type.GENERALIZEDTIME,
+        false,
+        asn1.dateToGeneralizedTime(date) as unknown as string,
+      );
 }
 
 function encodeName(fields: readonly NameField[]): Asn1 {
   const set = ({ type, value }: NameField) =>
     asn1.create(asn1.Class.UNIVERSAL, asn1.Type.SET, true, [
-      sequence([objectId(type), asn1.create(asn1.Class.UNIVERSAL, asn1.Type.UTF8, false, forge.util.encodeUtf8(value))]),
+      sequence([
+        objectId(type),
+        asn1.create(asn1.Class.UNIVERSAL, asn1.Type.UTF8, false, forge.util.encodeUtf8(value)),
+      ]),
     ]);
   return sequence(fields.map(set));
 }

@@ -14,7 +14,10 @@ export interface StoredIdentity {
   readonly listenAddr: string;
   readonly advertiseAddr: string;
   /** While this node is a manager: its Raft id, and the members that it was told of when it joined. */
-  readonly raft?: { readonly id: number; readonly members: readonly { readonly raftId: number; readonly nodeId: string; readonly addr: string }[] };
+  readonly raft?: {
+    readonly id: number;
+    readonly members: readonly { readonly raftId: number; readonly nodeId: string; readonly addr: string }[];
+  };
   readonly managers: readonly { readonly nodeId: string; readonly addr: string }[];
 }
 
@@ -36,7 +39,10 @@ export class IdentityStore {
     }
     const parsed = parse(text);
     if (parsed?.format !== 1) {
-      throw new ClusterError('failed_precondition', `${this.#path} is damaged or from a newer version: restore it, or remove the data directory and join again`);
+      throw new ClusterError(
+        'failed_precondition',
+        `${this.#path} is damaged or from a newer version: restore it, or remove the data directory and join again`,
+      );
     }
     return parsed;
   }

@@ -27,13 +27,19 @@ export function parseJoinToken(text: string): JoinToken {
   const match = /^SWMTKN-1-([0-9a-z]{50})-([0-9a-z]{25})$/.exec(text.trim());
   const [, digest, secret] = match ?? [];
   if (digest === undefined || secret === undefined) {
-    throw new ClusterError('invalid', 'invalid join token: expected SWMTKN-1-<50 characters>-<25 characters>; was it copied whole?');
+    throw new ClusterError(
+      'invalid',
+      'invalid join token: expected SWMTKN-1-<50 characters>-<25 characters>; was it copied whole?',
+    );
   }
   return { caDigest: digest, secret };
 }
 
 /** The role a token gives, or undefined. Compares in constant time. */
-export function roleOfToken(token: string, tokens: { readonly worker: string; readonly manager: string }): NodeRole | undefined {
+export function roleOfToken(
+  token: string,
+  tokens: { readonly worker: string; readonly manager: string },
+): NodeRole | undefined {
   if (equal(token, tokens.manager)) return 'manager';
   if (equal(token, tokens.worker)) return 'worker';
   return undefined;

@@ -1,7 +1,15 @@
 import { X509Certificate } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { seededRandom } from '../lib/random.ts';
-import { createAuthority, createRequest, generateKey, isSignedBy, issueNodeCertificate, requestKey, subjectOf } from './certificate.ts';
+import {
+  createAuthority,
+  createRequest,
+  generateKey,
+  isSignedBy,
+  issueNodeCertificate,
+  requestKey,
+  subjectOf,
+} from './certificate.ts';
 import { caDigest, newJoinToken, parseJoinToken, roleOfToken } from './join-token.ts';
 import { renewalTime } from './renewal.ts';
 
@@ -46,9 +54,9 @@ describe('certificates', () => {
     expect(requestKey(request).asymmetricKeyType).toBe('ec');
     const der = Buffer.from(request.replaceAll(/-----[^-]+-----|\s/g, ''), 'base64');
     der.writeUInt8(der.readUInt8(60) ^ 1, 60);
-    expect(() => requestKey(`-----BEGIN CERTIFICATE REQUEST-----\n${der.toString('base64')}\n-----END CERTIFICATE REQUEST-----\n`)).toThrow(
-      'certificate signing request is malformed',
-    );
+    expect(() =>
+      requestKey(`-----BEGIN CERTIFICATE REQUEST-----\n${der.toString('base64')}\n-----END CERTIFICATE REQUEST-----\n`),
+    ).toThrow('certificate signing request is malformed');
     expect(() => requestKey('nonsense')).toThrow('malformed');
   });
 

@@ -7,9 +7,23 @@ import type { AgentMessage, ManagerMessage } from '../model/assignment.ts';
 import type { ControlMethod, ControlRequest, ControlResponse } from '../model/control.ts';
 import { caDigest, type JoinToken } from '../pki/join-token.ts';
 import { decodeLogsMessage, decodeManagerMessage } from './codec.ts';
-import { anonymousCredentials, clientCredentials, managerServerName, type TlsIdentity, unverifiedCredentials } from './credentials.ts';
+import {
+  anonymousCredentials,
+  clientCredentials,
+  managerServerName,
+  type TlsIdentity,
+  unverifiedCredentials,
+} from './credentials.ts';
 import { clientDuplex } from './duplex.ts';
-import type { Dialer, IssuedCertificate, IssueRequest, LogsMessage, LogsRequest, Peer, RaftJoinResponse } from './port.ts';
+import type {
+  Dialer,
+  IssuedCertificate,
+  IssueRequest,
+  LogsMessage,
+  LogsRequest,
+  Peer,
+  RaftJoinResponse,
+} from './port.ts';
 import { managerMethods, messageBytesMax } from './services.ts';
 import { fromServiceError } from './status.ts';
 
@@ -52,7 +66,10 @@ export class GrpcPeer implements Peer {
     method: M,
     request: ControlRequest<M>,
   ): Promise<{ response: ControlResponse<M>; version: number }> {
-    return (await this.#unary('call', { method, request }, callLimitMs)) as { response: ControlResponse<M>; version: number };
+    return (await this.#unary('call', { method, request }, callLimitMs)) as {
+      response: ControlResponse<M>;
+      version: number;
+    };
   }
 
   async joinRaft(request: { addr: string }): Promise<RaftJoinResponse> {
@@ -64,7 +81,10 @@ export class GrpcPeer implements Peer {
   }
 
   openSession(): Duplex<AgentMessage, ManagerMessage> {
-    return clientDuplex<AgentMessage, ManagerMessage>(this.#open('session'), { decode: decodeManagerMessage, peer: this.#addr });
+    return clientDuplex<AgentMessage, ManagerMessage>(this.#open('session'), {
+      decode: decodeManagerMessage,
+      peer: this.#addr,
+    });
   }
 
   openLogs(): Duplex<LogsRequest, LogsMessage> {
@@ -81,15 +101,27 @@ export class GrpcPeer implements Peer {
     return this.#client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, new Metadata());
   }
 
-  #unary(name: 'rootCa' | 'issueCertificate' | 'call' | 'joinRaft' | 'leaveRaft', request: object, limitMs: number): Promise<object> {
+  #unary(
+    name: 'rootCa' | 'issueCertificate' | 'call' | 'joinRaft' | 'leaveRaft',
+    request: object,
+    limitMs: number,
+  ): Promise<object> {
     const { path, requestSerialize, responseDeserialize } = managerMethods[name];
     const options = { deadline: new Date(this.#clock.now() + limitMs) };
     return new Promise((resolve, reject) => {
-      this.#client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, new Metadata(), options, (error, response) => {
-        if (error !== null) reject(fromServiceError(error, this.#addr));
-        else if (response === undefined) reject(new ClusterError('internal', `${this.#addr} gave no answer`));
-        else resolve(response);
-      });
+      this.#client.makeUnaryRequest(
+        path,
+        requestSerialize,
+        responseDeserialize,
+        request,
+        new Metadata(),
+        options,
+        (error, response) => {
+          if (error !== null) reject(fromServiceError(error, this.#addr));
+          else if (response === undefined) reject(new ClusterError('internal', `${this.#addr} gave no answer`));
+          else resolve(response);
+        },
+      );
     });
   }
 }
@@ -118,11 +150,18 @@ export class GrpcDialer implements Dialer {
  * A peer for a node that has only a join token: the root certificate is fetched unverified, compared with the token's
  * digest, and the real connection then trusts nothing else. Errors: `permission_denied` for another cluster's root.
  */
-export async function dialWithToken(addr: string, token: JoinToken, clock: Clock): Promise<{ peer: GrpcPeer; caPem: string }> {
+export async function dialWithToken(
+  addr: string,
+  token: JoinToken,
+  clock: Clock,
+): Promise<{ peer: GrpcPeer; caPem: string }> {
   const stranger = new GrpcPeer(addr, unverifiedCredentials(), clock);
   const { caPem } = await stranger.rootCa().finally(() => stranger.close());
   if (typeof caPem !== 'string' || caDigest(caPem) !== token.caDigest) {
-    throw new ClusterError('permission_denied', `remote CA does not match fingerprint: the join token is not of the cluster at ${addr}`);
+    throw new ClusterError(
+      'permission_denied',
+      `remote CA does not match fingerprint: the join token is not of the cluster at ${addr}`,
+    );
   }
   return { peer: new GrpcPeer(addr, anonymousCredentials(caPem), clock), caPem };
 }

@@ -30,7 +30,12 @@ function dictionary(check: Check): Check {
   return (value) => object(value) && Object.values(value as Fields).every(check);
 }
 
-const port = shape({ TargetPort: number, PublishedPort: optional(number), Protocol: optional(text), PublishMode: optional(text) });
+const port = shape({
+  TargetPort: number,
+  PublishedPort: optional(number),
+  Protocol: optional(text),
+  PublishMode: optional(text),
+});
 const status = shape({
   state: number,
   timestamp: number,
@@ -42,7 +47,11 @@ const status = shape({
 const description = shape({
   hostname: text,
   platform: shape({ architecture: text, os: text }),
-  resources: shape({ NanoCPUs: optional(number), MemoryBytes: optional(number), GenericResources: optional(list(object, 1000)) }),
+  resources: shape({
+    NanoCPUs: optional(number),
+    MemoryBytes: optional(number),
+    GenericResources: optional(list(object, 1000)),
+  }),
   engine: shape({ version: text, labels: dictionary(text), plugins: list(shape({ type: text, name: text }), 1000) }),
 });
 const line = shape({ taskId: text, time: text, text, stream: (value) => value === 'stdout' || value === 'stderr' });
@@ -62,7 +71,10 @@ const logsRequest = shape({ selector: dictionary(text), query });
 
 export function decodeAgentMessage(document: object): AgentMessage {
   const kind = (document as Fields)['kind'];
-  const check = typeof kind === 'string' && Object.hasOwn(agentMessages, kind) ? agentMessages[kind as AgentMessage['kind']] : undefined;
+  const check =
+    typeof kind === 'string' && Object.hasOwn(agentMessages, kind)
+      ? agentMessages[kind as AgentMessage['kind']]
+      : undefined;
   if (check === undefined || !check(document)) throw malformed(`agent message ${JSON.stringify(kind)?.slice(0, 40)}`);
   return document as AgentMessage;
 }

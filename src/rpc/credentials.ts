@@ -40,7 +40,9 @@ export function anonymousCredentials(caPem: string): ChannelCredentials {
 
 /** Only for fetching the root certificate, which the caller then pins by the digest in its join token. */
 export function unverifiedCredentials(): ChannelCredentials {
-  return ChannelCredentials.createFromSecureContext(createSecureContext({ minVersion: 'TLSv1.3' }), { rejectUnauthorized: false });
+  return ChannelCredentials.createFromSecureContext(createSecureContext({ minVersion: 'TLSv1.3' }), {
+    rejectUnauthorized: false,
+  });
 }
 
 function contextOf(identity: TlsIdentity) {

@@ -12,14 +12,20 @@ interface Wiring<In> {
   readonly peer: string;
 }
 
-export function clientDuplex<Out extends object, In>(call: ClientDuplexStream<object, object>, wiring: Wiring<In>): Duplex<Out, In> {
+export function clientDuplex<Out extends object, In>(
+  call: ClientDuplexStream<object, object>,
+  wiring: Wiring<In>,
+): Duplex<Out, In> {
   return new GrpcDuplex<Out, In>(call, wiring, (error) => {
     if (error === undefined) call.end();
     else call.cancel();
   });
 }
 
-export function serverDuplex<Out extends object, In>(call: ServerDuplexStream<object, object>, wiring: Wiring<In>): Duplex<Out, In> {
+export function serverDuplex<Out extends object, In>(
+  call: ServerDuplexStream<object, object>,
+  wiring: Wiring<In>,
+): Duplex<Out, In> {
   return new GrpcDuplex<Out, In>(call, wiring, (error) => {
     if (error === undefined) call.end();
     else call.emit('error', toStatus(error));

@@ -41,7 +41,10 @@ export interface Peer {
   rootCa(): Promise<{ caPem: string }>;
   issueCertificate(request: IssueRequest): Promise<IssuedCertificate>;
   openSession(): Duplex<AgentMessage, ManagerMessage>;
-  call<M extends ControlMethod>(method: M, request: ControlRequest<M>): Promise<{ response: ControlResponse<M>; version: number }>;
+  call<M extends ControlMethod>(
+    method: M,
+    request: ControlRequest<M>,
+  ): Promise<{ response: ControlResponse<M>; version: number }>;
   joinRaft(request: { addr: string }): Promise<RaftJoinResponse>;
   leaveRaft(request: { nodeId: string }): Promise<void>;
   /** Log lines of tasks, from the leader's log broker. The stream's first message is the request. */

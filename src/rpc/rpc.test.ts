@@ -14,7 +14,12 @@ import { RpcServer } from './server.ts';
 const authority = createAuthority(Date.now());
 const clusterId = 'c'.repeat(25);
 
-function identity(nodeId: string, role: 'manager' | 'worker', signer = authority, organisation = clusterId): TlsIdentity {
+function identity(
+  nodeId: string,
+  role: 'manager' | 'worker',
+  signer = authority,
+  organisation = clusterId,
+): TlsIdentity {
   const keyPem = generateKey();
   const certPem = issueNodeCertificate(signer, {
     csrPem: createRequest(keyPem),
@@ -30,7 +35,12 @@ function identity(nodeId: string, role: 'manager' | 'worker', signer = authority
 const seen: AgentMessage[] = [];
 const service: ManagerService = {
   rootCa: async () => ({ caPem: authority.certPem }),
-  issueCertificate: async (request, caller) => ({ nodeId: caller?.nodeId ?? 'new', role: 'worker', certPem: request.csrPem, caPem: '' }),
+  issueCertificate: async (request, caller) => ({
+    nodeId: caller?.nodeId ?? 'new',
+    role: 'worker',
+    certPem: request.csrPem,
+    caPem: '',
+  }),
   session: (stream, caller) => {
     stream.onMessage((message) => {
       seen.push(message);
@@ -68,8 +78,14 @@ function dial(who: TlsIdentity) {
 describe('calls between nodes', () => {
   test('a manager may call control methods and gets errors as ClusterErrors', async () => {
     const peer = dial(identity('m2', 'manager'));
-    expect(await peer.call('node.remove', { id: 'x', force: false })).toEqual({ response: { method: 'node.remove' }, version: 7 });
-    await expect(peer.call('service.remove', { id: 'nope' })).rejects.toMatchObject({ kind: 'not_found', message: 'service nope not found' });
+    expect(await peer.call('node.remove', { id: 'x', force: false })).toEqual({
+      response: { method: 'node.remove' },
+      version: 7,
+    });
+    await expect(peer.call('service.remove', { id: 'nope' })).rejects.toMatchObject({
+      kind: 'not_found',
+      message: 'service nope not found',
+    });
     peer.close();
   });
 
@@ -124,9 +140,15 @@ describe('calls between nodes', () => {
 
 describe('joining', () => {
   test('a token pins the root; without a certificate only the bootstrap methods answer', async () => {
-    const { peer, caPem } = await dialWithToken(addr, parseJoinToken(newJoinToken(authority.certPem, realRandom)), realClock);
+    const { peer, caPem } = await dialWithToken(
+      addr,
+      parseJoinToken(newJoinToken(authority.certPem, realRandom)),
+      realClock,
+    );
     expect(caPem).toBe(authority.certPem);
-    expect(await peer.issueCertificate({ csrPem: 'c', token: 't', availability: 'active' })).toMatchObject({ nodeId: 'new' });
+    expect(await peer.issueCertificate({ csrPem: 'c', token: 't', availability: 'active' })).toMatchObject({
+      nodeId: 'new',
+    });
     await expect(peer.joinRaft({ addr: 'x' })).rejects.toMatchObject({ kind: 'unauthenticated' });
     peer.close();
   });

@@ -3,7 +3,15 @@
  * caller's certificate, whose organisation must be this cluster and which must not be of a removed node.
  */
 import { X509Certificate } from 'node:crypto';
-import { type Server, Server as GrpcServer, type ServerDuplexStream, type ServerUnaryCall, type sendUnaryData, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
+import {
+  Server as GrpcServer,
+  type Server,
+  type ServerDuplexStream,
+  type ServerUnaryCall,
+  type ServiceDefinition,
+  type sendUnaryData,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js';
 import { ClusterError } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { AgentMessage, ManagerMessage } from '../model/assignment.ts';
@@ -35,7 +43,10 @@ export interface RpcServerOptions {
   /** True for nodes removed from the cluster: their certificates are still valid, but no longer welcome. */
   readonly isRemoved: (nodeId: string) => boolean;
   /** Further services on the same port, e.g. Raft's own. */
-  readonly extra?: readonly { readonly definition: ServiceDefinition; readonly implementation: UntypedServiceImplementation }[];
+  readonly extra?: readonly {
+    readonly definition: ServiceDefinition;
+    readonly implementation: UntypedServiceImplementation;
+  }[];
   readonly log: Log;
 }
 
@@ -53,7 +64,8 @@ export class RpcServer {
       'grpc.max_concurrent_streams': 1_000,
     });
     this.#server.addService(managerMethods as unknown as ServiceDefinition, this.#implementation());
-    for (const { definition, implementation } of options.extra ?? []) this.#server.addService(definition, implementation);
+    for (const { definition, implementation } of options.extra ?? [])
+      this.#server.addService(definition, implementation);
   }
 
   /** Errors: `failed_precondition` when the address is taken. Returns the port. */
@@ -61,7 +73,10 @@ export class RpcServer {
     return new Promise((resolve, reject) => {
       this.#server.bindAsync(addr, this.#options.credentials, (error, port) => {
         if (error === null) resolve(port);
-        else reject(new ClusterError('failed_precondition', `Cannot listen on ${addr}: ${error.message}`, { cause: error }));
+        else
+          reject(
+            new ClusterError('failed_precondition', `Cannot listen on ${addr}: ${error.message}`, { cause: error }),
+          );
       });
     });
   }
@@ -83,17 +98,25 @@ export class RpcServer {
         const { method } = requireTexts(document, ['method']);
         return service.call(method as ControlMethod, (document as { request?: unknown }).request, known(caller));
       }),
-      joinRaft: this.#unary('joinRaft', (document, caller) => service.joinRaft(requireTexts(document, ['addr']), known(caller))),
+      joinRaft: this.#unary('joinRaft', (document, caller) =>
+        service.joinRaft(requireTexts(document, ['addr']), known(caller)),
+      ),
       leaveRaft: this.#unary('leaveRaft', async (document, caller) => {
         await service.leaveRaft(requireTexts(document, ['nodeId']), known(caller));
         return {};
       }),
       session: this.#stream('session', (call, caller) => {
-        const stream = serverDuplex<ManagerMessage, AgentMessage>(call, { decode: decodeAgentMessage, peer: caller.nodeId });
+        const stream = serverDuplex<ManagerMessage, AgentMessage>(call, {
+          decode: decodeAgentMessage,
+          peer: caller.nodeId,
+        });
         service.session(stream, caller, addressOf(call.getPeer()));
       }),
       logs: this.#stream('logs', (call, caller) => {
-        service.logs(serverDuplex<LogsMessage, LogsRequest>(call, { decode: decodeLogsRequest, peer: caller.nodeId }), caller);
+        service.logs(
+          serverDuplex<LogsMessage, LogsRequest>(call, { decode: decodeLogsRequest, peer: caller.nodeId }),
+          caller,
+        );
       }),
     };
   }
@@ -119,7 +142,10 @@ export class RpcServer {
   }
 
   /** The caller's identity, if its certificate is good and its role is in `roles`. Errors: `unauthenticated`, `permission_denied`. */
-  authorize(call: Pick<ServerUnaryCall<object, object>, 'getAuthContext'>, roles: readonly (NodeRole | 'anyone')[]): Identity | undefined {
+  authorize(
+    call: Pick<ServerUnaryCall<object, object>, 'getAuthContext'>,
+    roles: readonly (NodeRole | 'anyone')[],
+  ): Identity | undefined {
     const raw = call.getAuthContext().sslPeerCertificate?.raw;
     if (raw === undefined) {
       if (roles.includes('anyone')) return undefined;

@@ -42,7 +42,8 @@ export function fromServiceError(error: Error, peer: string): ClusterError {
   // grpc-js's own words for a connection that failed, as opposed to an answer of the peer. A request that was under way when the
   // connection broke may have been carried out; one that never left was not.
   const reason = /Error: (.*?)\.? Resolution note/.exec(details)?.[1] ?? details;
-  if (/^Connection dropped/.test(details)) return new ClusterError('deadline', `${peer} went away before it answered`, { cause: error });
+  if (details.startsWith('Connection dropped'))
+    return new ClusterError('deadline', `${peer} went away before it answered`, { cause: error });
   if (/^(No connection established|Name resolution)/.test(details)) {
     return new ClusterError('unavailable', `${peer} cannot be reached: ${reason}`, { cause: error });
   }

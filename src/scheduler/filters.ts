@@ -1,6 +1,6 @@
 /** What a node must offer to a task, in Swarm's order and words. The first filter that turns a node down gets the blame. */
 import type { Node, Task } from '../model/objects.ts';
-import { readConstraints, nodeMatches } from './constraint.ts';
+import { nodeMatches, readConstraints } from './constraint.ts';
 import type { NodeInfo } from './node-info.ts';
 import { genericCounts, portKeys } from './node-info.ts';
 import { platformMatches } from './platform.ts';

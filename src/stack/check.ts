@@ -19,7 +19,9 @@ function mismatch(value: unknown, shape: Shape, path: readonly string[]): string
       return first(value, (item, index) => mismatch(item, shape.item, [...path, String(index)]));
     case 'map':
       if (!isData(value)) return wrong(path, 'a mapping', value);
-      return first(Object.entries(value), ([key, item]) => (path.length === 1 && key.startsWith('x-') ? undefined : mismatch(item, shape.value, [...path, key])));
+      return first(Object.entries(value), ([key, item]) =>
+        path.length === 1 && key.startsWith('x-') ? undefined : mismatch(item, shape.value, [...path, key]),
+      );
     case 'object':
       return objectMismatch(value, shape, path);
     case 'any-of':
@@ -29,7 +31,11 @@ function mismatch(value: unknown, shape: Shape, path: readonly string[]): string
   }
 }
 
-function objectMismatch(value: unknown, shape: Extract<Shape, { kind: 'object' }>, path: readonly string[]): string | undefined {
+function objectMismatch(
+  value: unknown,
+  shape: Extract<Shape, { kind: 'object' }>,
+  path: readonly string[],
+): string | undefined {
   if (!isData(value)) return wrong(path, 'a mapping', value);
   const missing = (shape.required ?? []).find((key) => value[key] === undefined);
   if (missing !== undefined) return `${place(path)} ${missing} is required`;
@@ -41,9 +47,15 @@ function objectMismatch(value: unknown, shape: Extract<Shape, { kind: 'object' }
 }
 
 /** A mapping that nearly fits says what is wrong inside it; anything else, what would have been right. */
-function anyOfMismatch(value: unknown, shape: Extract<Shape, { kind: 'any-of' }>, path: readonly string[]): string | undefined {
+function anyOfMismatch(
+  value: unknown,
+  shape: Extract<Shape, { kind: 'any-of' }>,
+  path: readonly string[],
+): string | undefined {
   if (shape.shapes.some((option) => mismatch(value, option, path) === undefined)) return undefined;
-  const close = shape.shapes.find((option) => (isData(value) ? option.kind === 'object' || option.kind === 'map' : Array.isArray(value) && option.kind === 'list'));
+  const close = shape.shapes.find((option) =>
+    isData(value) ? option.kind === 'object' || option.kind === 'map' : Array.isArray(value) && option.kind === 'list',
+  );
   return close === undefined ? wrong(path, shape.words, value) : mismatch(value, close, path);
 }
 
@@ -67,7 +79,8 @@ function article(kind: string): string {
 }
 
 function wrong(path: readonly string[], expected: string, value: unknown): string {
-  const got = value === null ? 'null' : Array.isArray(value) ? 'a list' : isData(value) ? 'a mapping' : JSON.stringify(value);
+  const got =
+    value === null ? 'null' : Array.isArray(value) ? 'a list' : isData(value) ? 'a mapping' : JSON.stringify(value);
   return `${place(path)} must be ${expected}, not ${got}`;
 }
 
@@ -86,7 +99,9 @@ export function checkForbidden(file: Data): void {
 export function warningsFor(file: Data): string[] {
   const keys = new Set(serviceKeys(file));
   const ignored = ignoredKeys.filter((key) => keys.has(key)).sort();
-  const deprecated = Object.keys(deprecatedKeys).filter((key) => keys.has(key)).sort();
+  const deprecated = Object.keys(deprecatedKeys)
+    .filter((key) => keys.has(key))
+    .sort();
   return [
     ...(ignored.length > 0 ? [`Ignoring unsupported options: ${ignored.join(', ')}\n`] : []),
     ...(deprecated.length > 0

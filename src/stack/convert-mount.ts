@@ -1,7 +1,7 @@
 import { ClusterError } from '../lib/errors.ts';
 import type { Mount } from '../model/spec.ts';
-import { type ConvertInput, scopedName, stackLabels } from './convert.ts';
 import type { VolumeUse } from './document.ts';
+import { type ConvertInput, scopedName, stackLabels } from './names.ts';
 
 export function convertMount(use: VolumeUse, input: ConvertInput): Mount {
   if (use.target === '') throw new ClusterError('invalid', 'invalid volume: target is missing');
@@ -21,7 +21,11 @@ export function convertMount(use: VolumeUse, input: ConvertInput): Mount {
       return { ...base, ...volumeParts(use, input) };
     case 'bind': {
       const propagation = use.bind?.propagation;
-      return { ...base, Source: use.source ?? '', ...(propagation === undefined ? {} : { BindOptions: { Propagation: propagation } }) };
+      return {
+        ...base,
+        Source: use.source ?? '',
+        ...(propagation === undefined ? {} : { BindOptions: { Propagation: propagation } }),
+      };
     }
     case 'tmpfs':
       if (use.source !== undefined) throw new ClusterError('invalid', 'invalid tmpfs source, source must be empty');

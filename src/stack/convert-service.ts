@@ -6,8 +6,8 @@ import type {
   Healthcheck,
   NetworkAttachmentConfig,
   PortConfig,
-  Resources,
   ResourceRequirements,
+  Resources,
   RestartPolicy,
   SecretReference,
   ServiceMode,
@@ -16,9 +16,9 @@ import type {
   Ulimit,
   UpdateConfig,
 } from '../model/spec.ts';
-import { type ConvertInput, imageLabel, scopedName, stackLabels } from './convert.ts';
 import { convertMount } from './convert-mount.ts';
 import type { Deploy, FileEntry, FileUse, ServiceEntry, UpdateEntry } from './document.ts';
+import { type ConvertInput, imageLabel, scopedName, stackLabels } from './names.ts';
 import { effectiveCapabilities, parseBytes, parseCpus, parseDuration } from './values.ts';
 
 export function convertService(key: string, input: ConvertInput): ServiceSpec {
@@ -49,7 +49,8 @@ function serviceMode({ mode = 'replicated', replicas }: Deploy): ServiceMode {
       return { ReplicatedJob: replicas === undefined ? {} : { MaxConcurrent: replicas, TotalCompletions: replicas } };
     case 'global':
     case 'global-job':
-      if (replicas !== undefined) throw new ClusterError('invalid', 'replicas can only be used with replicated or replicated-job mode');
+      if (replicas !== undefined)
+        throw new ClusterError('invalid', 'replicas can only be used with replicated or replicated-job mode');
       return mode === 'global' ? { Global: {} } : { GlobalJob: {} };
     default:
       throw new ClusterError('invalid', `Unknown mode: ${mode}`);
@@ -92,13 +93,21 @@ function taskSpec(key: string, entry: ServiceEntry, input: ConvertInput): TaskSp
     ...(restart === undefined ? {} : { RestartPolicy: restart }),
     Placement: {
       ...list('Constraints', placement?.constraints),
-      ...list('Preferences', placement?.preferences?.map(({ spread }) => ({ Spread: { SpreadDescriptor: spread ?? '' } }))),
+      ...list(
+        'Preferences',
+        placement?.preferences?.map(({ spread }) => ({ Spread: { SpreadDescriptor: spread ?? '' } })),
+      ),
       ...((placement?.max_replicas_per_node ?? 0) > 0 ? { MaxReplicas: placement?.max_replicas_per_node ?? 0 } : {}),
     },
     ...list('Networks', networks),
     ...(entry.logging === undefined
       ? {}
-      : { LogDriver: { ...(entry.logging.driver === undefined ? {} : { Name: entry.logging.driver }), Options: entry.logging.options ?? {} } }),
+      : {
+          LogDriver: {
+            ...(entry.logging.driver === undefined ? {} : { Name: entry.logging.driver }),
+            Options: entry.logging.options ?? {},
+          },
+        }),
     ForceUpdate: 0,
   };
 }
@@ -121,26 +130,45 @@ function containerSpec(key: string, entry: ServiceEntry, input: ConvertInput): C
     ...(entry.tty === true ? { TTY: true } : {}),
     ...(entry.stdin_open === true ? { OpenStdin: true } : {}),
     ...(entry.read_only === true ? { ReadOnly: true } : {}),
-    ...list('Mounts', (entry.volumes ?? []).map((use) => convertMount(use, input))),
+    ...list(
+      'Mounts',
+      (entry.volumes ?? []).map((use) => convertMount(use, input)),
+    ),
     ...(entry.stop_grace_period === undefined ? {} : { StopGracePeriod: parseDuration(entry.stop_grace_period) }),
     ...(health === undefined ? {} : { Healthcheck: health }),
     ...list('Hosts', entry.extra_hosts?.map(hostLine)),
     ...(Object.keys(dns).length > 0 ? { DNSConfig: dns } : {}),
-    ...list('Secrets', byName(entry.secrets?.map((use) => secretReference(use, input)), (use) => use.SecretName)),
-    ...list('Configs', byName(entry.configs?.map((use) => configReference(use, input)), (use) => use.ConfigName)),
+    ...list(
+      'Secrets',
+      byName(
+        entry.secrets?.map((use) => secretReference(use, input)),
+        (use) => use.SecretName,
+      ),
+    ),
+    ...list(
+      'Configs',
+      byName(
+        entry.configs?.map((use) => configReference(use, input)),
+        (use) => use.ConfigName,
+      ),
+    ),
     ...(entry.isolation === undefined ? {} : { Isolation: entry.isolation }),
     ...(entry.sysctls === undefined ? {} : { Sysctls: entry.sysctls }),
     ...list('CapabilityAdd', capabilities.add),
     ...list('CapabilityDrop', capabilities.drop),
     ...list('Ulimits', ulimits(entry)),
     ...(entry.oom_score_adj === undefined ? {} : { OomScoreAdj: entry.oom_score_adj }),
-    ...(entry.credential_spec === undefined ? {} : { Privileges: { CredentialSpec: credentialSpec(entry.credential_spec) } }),
+    ...(entry.credential_spec === undefined
+      ? {}
+      : { Privileges: { CredentialSpec: credentialSpec(entry.credential_spec) } }),
   };
 }
 
 function credentialSpec(entry: NonNullable<ServiceEntry['credential_spec']>): Record<string, string> {
   const named = { Config: entry.config, File: entry.file, Registry: entry.registry };
-  return Object.fromEntries(Object.entries(named).flatMap(([key, value]) => (value === undefined ? [] : [[key, value]])));
+  return Object.fromEntries(
+    Object.entries(named).flatMap(([key, value]) => (value === undefined ? [] : [[key, value]])),
+  );
 }
 
 /** Files first, then `environment`. A name without a value, or with an empty one, takes that of the command's environment. */
@@ -163,14 +191,19 @@ function hostLine(text: string): string {
 
 function ulimits(entry: ServiceEntry): Ulimit[] {
   return Object.entries(entry.ulimits ?? {})
-    .map(([name, value]) => (typeof value === 'number' ? { Name: name, Hard: value, Soft: value } : { Name: name, Hard: value.hard, Soft: value.soft }))
+    .map(([name, value]) =>
+      typeof value === 'number'
+        ? { Name: name, Hard: value, Soft: value }
+        : { Name: name, Hard: value.hard, Soft: value.soft },
+    )
     .sort((a, b) => (a.Name < b.Name ? -1 : 1));
 }
 
 function healthcheck(key: string, { healthcheck: entry }: ServiceEntry): Healthcheck | undefined {
   if (entry === undefined) return undefined;
   if (entry.disable === true) {
-    if ((entry.test?.length ?? 0) > 0) throw new ClusterError('invalid', `services.${key}: test and disable can't be set at the same time`);
+    if ((entry.test?.length ?? 0) > 0)
+      throw new ClusterError('invalid', `services.${key}: test and disable can't be set at the same time`);
     return { Test: ['NONE'] };
   }
   return {
@@ -211,19 +244,30 @@ function resources(deploy: Deploy | undefined): ResourceRequirements {
     spec === undefined ? [] : [{ DiscreteResourceSpec: { Kind: spec.kind, Value: spec.value } }],
   );
   return {
-    ...(limits === undefined ? {} : { Limits: { ...size(limits), ...(limits.pids === undefined ? {} : { Pids: limits.pids }) } }),
-    ...(reservations === undefined ? {} : { Reservations: { ...size(reservations), ...list('GenericResources', generic) } }),
+    ...(limits === undefined
+      ? {}
+      : { Limits: { ...size(limits), ...(limits.pids === undefined ? {} : { Pids: limits.pids }) } }),
+    ...(reservations === undefined
+      ? {}
+      : { Reservations: { ...size(reservations), ...list('GenericResources', generic) } }),
   };
 }
 
 function attachments(key: string, entry: ServiceEntry, { stack, file }: ConvertInput): NetworkAttachmentConfig[] {
-  const implied: NonNullable<ServiceEntry['networks']> = file.networks['default'] === undefined ? {} : { default: null };
+  const implied: NonNullable<ServiceEntry['networks']> =
+    file.networks['default'] === undefined ? {} : { default: null };
   const uses = entry.networks !== undefined && Object.keys(entry.networks).length > 0 ? entry.networks : implied;
   return Object.entries(uses)
     .map(([name, use]) => {
       const target = scopedName(stack, name, file.networks[name]);
-      const aliases = ['host', 'bridge', 'none'].includes(target) ? (use?.aliases ?? []) : [...(use?.aliases ?? []), key];
-      return { Target: target, ...list('Aliases', aliases), ...(use?.driver_opts === undefined ? {} : { DriverOpts: use.driver_opts }) };
+      const aliases = ['host', 'bridge', 'none'].includes(target)
+        ? (use?.aliases ?? [])
+        : [...(use?.aliases ?? []), key];
+      return {
+        Target: target,
+        ...list('Aliases', aliases),
+        ...(use?.driver_opts === undefined ? {} : { DriverOpts: use.driver_opts }),
+      };
     })
     .sort((a, b) => (a.Target < b.Target ? -1 : 1));
 }
@@ -236,14 +280,26 @@ function byName<T>(items: readonly T[] | undefined, nameOf: (item: T) => string)
 const readOnlyForAll = 0o444;
 
 function secretReference(use: FileUse, { stack, file }: ConvertInput): SecretReference {
-  return { File: fileTarget(use), SecretID: '', SecretName: referenced('secret', use.source, { stack, entries: file.secrets }) };
+  return {
+    File: fileTarget(use),
+    SecretID: '',
+    SecretName: referenced('secret', use.source, { stack, entries: file.secrets }),
+  };
 }
 
 function configReference(use: FileUse, { stack, file }: ConvertInput): ConfigReference {
-  return { File: fileTarget(use), ConfigID: '', ConfigName: referenced('config', use.source, { stack, entries: file.configs }) };
+  return {
+    File: fileTarget(use),
+    ConfigID: '',
+    ConfigName: referenced('config', use.source, { stack, entries: file.configs }),
+  };
 }
 
-function referenced(kind: string, source: string, where: { stack: string; entries: Readonly<Record<string, FileEntry>> }): string {
+function referenced(
+  kind: string,
+  source: string,
+  where: { stack: string; entries: Readonly<Record<string, FileEntry>> },
+): string {
   const entry = where.entries[source];
   if (entry === undefined) throw new ClusterError('invalid', `undefined ${kind} "${source}"`);
   return scopedName(where.stack, source, entry);

@@ -3,9 +3,7 @@ import { ClusterError } from '../lib/errors.ts';
 import type { ServiceSpec } from '../model/spec.ts';
 import { convertService } from './convert-service.ts';
 import type { FileEntry, NetworkEntry, Pairs, StackFile } from './document.ts';
-
-export const namespaceLabel = 'com.docker.stack.namespace';
-export const imageLabel = 'com.docker.stack.image';
+import { type ConvertInput, scopedName, stackLabels } from './names.ts';
 
 /** References inside a service still go by name: ids are known only to the cluster. */
 export interface ServicePlan {
@@ -41,22 +39,13 @@ export interface StackPlan {
   readonly configs: readonly FilePlan[];
 }
 
-export interface ConvertInput {
-  readonly stack: string;
-  readonly file: StackFile;
-  /** Contents by absolute path, for secrets, configs. */
-  readonly contents: ReadonlyMap<string, Uint8Array>;
-  /** The command's environment: values of names without one. */
-  readonly environment: Readonly<Record<string, string | undefined>>;
-  /** Variables of each service's `env_file`s. */
-  readonly envFiles: Readonly<Record<string, Readonly<Record<string, string | null>>>>;
-}
-
 export function convertStack(input: ConvertInput): StackPlan {
   const { file, stack } = input;
   if (stack.trim() === '') throw new ClusterError('invalid', 'invalid stack name: must not be empty');
   const used = usedNetworks(file);
-  const external = used.filter((key) => file.networks[key]?.external === true).map((key) => file.networks[key]?.name ?? key);
+  const external = used
+    .filter((key) => file.networks[key]?.external === true)
+    .map((key) => file.networks[key]?.name ?? key);
   const own = used.filter((key) => file.networks[key]?.external !== true);
   return {
     services: Object.keys(file.services)
@@ -69,15 +58,6 @@ export function convertStack(input: ConvertInput): StackPlan {
   };
 }
 
-/** `<stack>_<name>`, or the name that the file gives. */
-export function scopedName(stack: string, key: string, entry: { readonly name?: string; readonly external?: boolean } | undefined): string {
-  return entry?.name ?? (entry?.external === true ? key : `${stack}_${key}`);
-}
-
-export function stackLabels(stack: string, labels: Pairs | undefined): Pairs {
-  return { ...labels, [namespaceLabel]: stack };
-}
-
 /**
  * The networks that services name. There is no network that every service joins without being told: overlay networks are
  * asked for explicitly, `default` by declaring it at the top level.
@@ -88,7 +68,10 @@ function usedNetworks(file: StackFile): string[] {
     const keys = service.networks === undefined ? [] : Object.keys(service.networks);
     for (const key of keys) {
       if (file.networks[key] === undefined && key !== 'default') {
-        throw new ClusterError('invalid', `service "${name}" refers to undefined network ${key}: declare it under networks`);
+        throw new ClusterError(
+          'invalid',
+          `service "${name}" refers to undefined network ${key}: declare it under networks`,
+        );
       }
       used.add(key);
     }
@@ -98,7 +81,9 @@ function usedNetworks(file: StackFile): string[] {
 }
 
 function networkPlan(stack: string, key: string, entry: NetworkEntry): NetworkPlan {
-  const subnets = (entry.ipam?.config ?? []).flatMap(({ subnet }) => (subnet === undefined ? [] : [{ Subnet: subnet }]));
+  const subnets = (entry.ipam?.config ?? []).flatMap(({ subnet }) =>
+    subnet === undefined ? [] : [{ Subnet: subnet }],
+  );
   return {
     Name: scopedName(stack, key, entry),
     Driver: entry.driver ?? 'overlay',
@@ -123,7 +108,14 @@ function filePlans({ stack, contents }: ConvertInput, entries: Readonly<Record<s
         Name: scopedName(stack, key, entry),
         Labels: stackLabels(stack, entry.labels),
         ...(data === undefined || entry.driver !== undefined ? {} : { Data: toBase64(data) }),
-        ...(entry.driver === undefined ? {} : { Driver: { Name: entry.driver, ...(entry.driver_opts === undefined ? {} : { Options: entry.driver_opts }) } }),
+        ...(entry.driver === undefined
+          ? {}
+          : {
+              Driver: {
+                Name: entry.driver,
+                ...(entry.driver_opts === undefined ? {} : { Options: entry.driver_opts }),
+              },
+            }),
         ...(entry.template_driver === undefined ? {} : { Templating: { Name: entry.template_driver } }),
       };
     });

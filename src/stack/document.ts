@@ -106,7 +106,9 @@ export interface Deploy {
     readonly reservations?: {
       readonly cpus?: string;
       readonly memory?: string;
-      readonly generic_resources?: readonly { readonly discrete_resource_spec?: { readonly kind: string; readonly value: number } }[];
+      readonly generic_resources?: readonly {
+        readonly discrete_resource_spec?: { readonly kind: string; readonly value: number };
+      }[];
     };
   };
 }

@@ -1,3 +1,4 @@
-export { imageLabel, namespaceLabel, type FilePlan, type NetworkPlan, type ServicePlan, type StackPlan } from './convert.ts';
+export type { FilePlan, NetworkPlan, ServicePlan, StackPlan } from './convert.ts';
+export { imageLabel, namespaceLabel } from './names.ts';
 export { type LoadedStack, loadStack, planStack } from './read.ts';
 export { renderStack } from './render.ts';

@@ -12,9 +12,12 @@ export function interpolateTree(data: unknown, path: readonly string[], variable
     const text = interpolate(data, variables, path);
     return text === data ? data : cast(text, path);
   }
-  if (Array.isArray(data)) return data.map((item: unknown, index) => interpolateTree(item, [...path, String(index)], variables));
+  if (Array.isArray(data))
+    return data.map((item: unknown, index) => interpolateTree(item, [...path, String(index)], variables));
   if (!isData(data)) return data;
-  return Object.fromEntries(Object.entries(data).map(([key, value]) => [key, interpolateTree(value, [...path, key], variables)]));
+  return Object.fromEntries(
+    Object.entries(data).map(([key, value]) => [key, interpolateTree(value, [...path, key], variables)]),
+  );
 }
 
 const namePattern = /^[_a-zA-Z][_a-zA-Z0-9]*/;
@@ -23,7 +26,10 @@ const nestingMax = 20;
 export function interpolate(text: string, variables: Variables, path: readonly string[] = []): string {
   if (!text.includes('$')) return text;
   const bad = (detail: string) =>
-    new ClusterError('invalid', `invalid interpolation format for ${path.join('.')}: "${detail}"; you may need to escape any $ with another $`);
+    new ClusterError(
+      'invalid',
+      `invalid interpolation format for ${path.join('.')}: "${detail}"; you may need to escape any $ with another $`,
+    );
   let result = '';
   let at = 0;
   while (at < text.length) {
@@ -106,7 +112,10 @@ const integerPaths = [
   'services.*.volumes.*.tmpfs.size',
   'services.*.oom_score_adj',
 ];
-const floatPaths = ['services.*.deploy.update_config.max_failure_ratio', 'services.*.deploy.rollback_config.max_failure_ratio'];
+const floatPaths = [
+  'services.*.deploy.update_config.max_failure_ratio',
+  'services.*.deploy.rollback_config.max_failure_ratio',
+];
 const booleanPaths = [
   'services.*.init',
   'services.*.privileged',
@@ -125,7 +134,8 @@ const booleanPaths = [
 ];
 
 function cast(text: string, path: readonly string[]): string | number | boolean {
-  if (integerPaths.some((pattern) => fits(pattern, path))) return castNumber(text, path, /^-?(0o?[0-7]+|0x[0-9a-f]+|\d+)$/i);
+  if (integerPaths.some((pattern) => fits(pattern, path)))
+    return castNumber(text, path, /^-?(0o?[0-7]+|0x[0-9a-f]+|\d+)$/i);
   if (floatPaths.some((pattern) => fits(pattern, path))) return castNumber(text, path, /^-?\d*\.?\d+(e[-+]?\d+)?$/i);
   if (!booleanPaths.some((pattern) => fits(pattern, path))) return text;
   if (/^(true|yes|y|on|1)$/i.test(text)) return true;

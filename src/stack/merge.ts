@@ -10,7 +10,10 @@ export function mergeFiles(files: readonly StackFile[]): StackFile {
 
 function mergeTwo(base: StackFile, other: StackFile): StackFile {
   if (base.version !== other.version) {
-    throw new ClusterError('invalid', `version mismatched between two composefiles : ${base.version} and ${other.version}`);
+    throw new ClusterError(
+      'invalid',
+      `version mismatched between two composefiles : ${base.version} and ${other.version}`,
+    );
   }
   return {
     version: base.version,
@@ -22,7 +25,11 @@ function mergeTwo(base: StackFile, other: StackFile): StackFile {
   };
 }
 
-function mergeMaps<T>(base: Readonly<Record<string, T>>, other: Readonly<Record<string, T>>, merge: (a: T, b: T) => T): Record<string, T> {
+function mergeMaps<T>(
+  base: Readonly<Record<string, T>>,
+  other: Readonly<Record<string, T>>,
+  merge: (a: T, b: T) => T,
+): Record<string, T> {
   const result: Record<string, T> = { ...base };
   for (const [key, value] of Object.entries(other)) {
     const existing = Object.hasOwn(base, key) ? base[key] : undefined;
@@ -57,7 +64,11 @@ const rules: Readonly<Record<string, Merge>> = {
   configs: byKey((use) => use['source']),
   networks: (base, other) => ({ ...(isData(base) ? base : {}), ...(isData(other) ? other : {}) }),
   logging: (base, other) =>
-    isData(base) && isData(other) && (base['driver'] === other['driver'] || other['driver'] === undefined || base['driver'] === undefined) ? mergeValue(base, other) : other,
+    isData(base) &&
+    isData(other) &&
+    (base['driver'] === other['driver'] || other['driver'] === undefined || base['driver'] === undefined)
+      ? mergeValue(base, other)
+      : other,
 };
 
 function mergeService(base: ServiceEntry, other: ServiceEntry): ServiceEntry {
@@ -69,7 +80,8 @@ function mergeService(base: ServiceEntry, other: ServiceEntry): ServiceEntry {
 }
 
 function mergeValue(base: unknown, other: unknown): unknown {
-  if (Array.isArray(base) && Array.isArray(other)) return [...base, ...other.filter((item) => isData(item) || !base.includes(item))];
+  if (Array.isArray(base) && Array.isArray(other))
+    return [...base, ...other.filter((item) => isData(item) || !base.includes(item))];
   if (!isData(base) || !isData(other)) return other;
   const result: Record<string, unknown> = { ...base };
   for (const [key, value] of Object.entries(other)) {

@@ -1,6 +1,16 @@
 /** Short forms → long forms: one way to say each thing from here on. The data has passed `check.ts`. */
 import { ClusterError } from '../lib/errors.ts';
-import type { Data, Environment, FileUse, NetworkUse, Pairs, PortEntry, ServiceEntry, StackFile, VolumeUse } from './document.ts';
+import type {
+  Data,
+  Environment,
+  FileUse,
+  NetworkUse,
+  Pairs,
+  PortEntry,
+  ServiceEntry,
+  StackFile,
+  VolumeUse,
+} from './document.ts';
 import { isData } from './document.ts';
 import { parseShortPort } from './ports.ts';
 import { splitWords } from './values.ts';
@@ -69,9 +79,12 @@ const readers: Readonly<Record<string, Reader>> = {
   networks: (value) => networkUses(value),
   secrets: (value) => list(value).map(fileUse),
   configs: (value) => list(value).map(fileUse),
-  healthcheck: (value) => (isData(value) && value['test'] !== undefined ? { ...value, test: healthTest(value['test']) } : value),
-  logging: (value) => (isData(value) && value['options'] !== undefined ? { ...value, options: pairs(value['options']) } : value),
-  deploy: (value) => (isData(value) && value['labels'] !== undefined ? { ...value, labels: pairs(value['labels']) } : (value ?? {})),
+  healthcheck: (value) =>
+    isData(value) && value['test'] !== undefined ? { ...value, test: healthTest(value['test']) } : value,
+  logging: (value) =>
+    isData(value) && value['options'] !== undefined ? { ...value, options: pairs(value['options']) } : value,
+  deploy: (value) =>
+    isData(value) && value['labels'] !== undefined ? { ...value, labels: pairs(value['labels']) } : (value ?? {}),
 };
 
 function normalizeService(value: Data, context: ServiceContext): ServiceEntry {
@@ -97,12 +110,14 @@ function healthTest(value: unknown): string[] {
 
 /** A mapping, or a list of `k=v`. */
 function pairs(value: unknown): Pairs {
-  if (isData(value)) return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, item === null ? '' : String(item)]));
+  if (isData(value))
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, item === null ? '' : String(item)]));
   return Object.fromEntries(list(value).map((item): [string, string] => splitPair(String(item), '')));
 }
 
 function environment(value: unknown): Environment {
-  if (isData(value)) return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, item === null ? null : String(item)]));
+  if (isData(value))
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, item === null ? null : String(item)]));
   return Object.fromEntries(list(value).map((item): [string, string | null] => splitPair(String(item), null)));
 }
 
@@ -113,7 +128,10 @@ function splitPair<T>(text: string, missing: T): [string, string | T] {
 
 /** As `host:ip`. */
 function extraHosts(value: unknown): string[] {
-  if (isData(value)) return Object.entries(value).map(([host, ip]) => `${host}:${String(ip)}`).sort();
+  if (isData(value))
+    return Object.entries(value)
+      .map(([host, ip]) => `${host}:${String(ip)}`)
+      .sort();
   return list(value).map((item) => String(item).replace(/^([^:=]+)=/, '$1:'));
 }
 
@@ -124,7 +142,10 @@ function ports(value: unknown, context: ServiceContext): PortEntry[] {
   }
   const parsed = parseShortPort(String(value), { allowIp: true });
   if (parsed.hostIp !== '') {
-    throw new ClusterError('invalid', `services.${context.name}.ports: ${String(value)}: publishing on one address of a node is not supported, leave ${parsed.hostIp} out`);
+    throw new ClusterError(
+      'invalid',
+      `services.${context.name}.ports: ${String(value)}: publishing on one address of a node is not supported, leave ${parsed.hostIp} out`,
+    );
   }
   return parsed.ports.map((port) => ({
     mode: 'ingress',
@@ -139,14 +160,17 @@ function networkUses(value: unknown): Record<string, NetworkUse | null> {
   return Object.fromEntries(
     Object.entries(value).map(([name, use]) => [
       name,
-      isData(use) && use['driver_opts'] !== undefined ? { ...use, driver_opts: pairs(use['driver_opts']) } : (use as NetworkUse | null),
+      isData(use) && use['driver_opts'] !== undefined
+        ? { ...use, driver_opts: pairs(use['driver_opts']) }
+        : (use as NetworkUse | null),
     ]),
   );
 }
 
 function fileUse(value: unknown): FileUse {
   if (!isData(value)) return { source: String(value) };
-  if (typeof value['source'] !== 'string') throw new ClusterError('invalid', 'a secret or config of a service needs a source');
+  if (typeof value['source'] !== 'string')
+    throw new ClusterError('invalid', 'a secret or config of a service needs a source');
   return { ...value, source: value['source'] };
 }
 
@@ -154,7 +178,10 @@ function volumeUse(value: unknown, { name, paths }: ServiceContext): VolumeUse {
   if (isData(value)) {
     const use = { type: String(value['type']), target: String(value['target'] ?? ''), ...value } as VolumeUse;
     if (use.type === 'bind' && (use.source ?? '') === '') {
-      throw new ClusterError('invalid', `services.${name}.volumes: invalid mount config for type "bind": field Source must not be empty`);
+      throw new ClusterError(
+        'invalid',
+        `services.${name}.volumes: invalid mount config for type "bind": field Source must not be empty`,
+      );
     }
     return use.type === 'bind' && use.source !== undefined ? { ...use, source: paths(use.source) } : use;
   }
@@ -166,7 +193,8 @@ const accessModes = new Set(['ro', 'rw']);
 
 /** `[source:]target[:options]`. */
 function shortVolume(text: string, { name, paths }: ServiceContext): VolumeUse {
-  const bad = () => new ClusterError('invalid', `services.${name}.volumes: invalid spec: ${text}: use [source:]target[:options]`);
+  const bad = () =>
+    new ClusterError('invalid', `services.${name}.volumes: invalid spec: ${text}: use [source:]target[:options]`);
   const parts = text.split(':');
   if (parts.length > 3 || parts.some((part) => part === '')) throw bad();
   if (parts.length === 1) return { type: 'volume', target: text };

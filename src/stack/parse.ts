@@ -43,10 +43,15 @@ export function parseSource(source: Source, variables: Variables | undefined, pa
 }
 
 function parseYaml(text: string): Data {
-  if (text.length > sourceCharsMax) throw new ClusterError('invalid', `a stack file may have at most ${sourceCharsMax} characters`);
+  if (text.length > sourceCharsMax)
+    throw new ClusterError('invalid', `a stack file may have at most ${sourceCharsMax} characters`);
   let data: unknown;
   try {
-    const document = parseDocument(text, { merge: true, uniqueKeys: true, customTags: (tags) => [legacyOctal, ...tags] });
+    const document = parseDocument(text, {
+      merge: true,
+      uniqueKeys: true,
+      customTags: (tags) => [legacyOctal, ...tags],
+    });
     const problem = document.errors[0];
     if (problem !== undefined) throw problem;
     data = document.toJS({ maxAliasCount: aliasesMax });
@@ -62,7 +67,8 @@ function checkVersion(data: Data): string {
   const given = data['version'];
   const version = given === undefined || given === null || given === '' ? '3.13' : String(given);
   if (version === '3') return '3.13';
-  if (!/^3\.(\d|1[0-3])$/.test(version)) throw new ClusterError('invalid', `unsupported Compose file version: ${version}`);
+  if (!/^3\.(\d|1[0-3])$/.test(version))
+    throw new ClusterError('invalid', `unsupported Compose file version: ${version}`);
   return version;
 }
 
@@ -70,6 +76,9 @@ const sections = ['services', 'volumes', 'networks', 'secrets', 'configs'];
 
 function interpolateSections(data: Data, variables: Variables): Data {
   return Object.fromEntries(
-    Object.entries(data).map(([key, value]) => [key, sections.includes(key) ? interpolateTree(value, [key], variables) : value]),
+    Object.entries(data).map(([key, value]) => [
+      key,
+      sections.includes(key) ? interpolateTree(value, [key], variables) : value,
+    ]),
   );
 }

@@ -42,7 +42,8 @@ function checkMode(value: string): string {
 
 function portNumber(value: string, field: string): number {
   const parsed = /^\d+$/.test(value) ? Number(value) : Number.NaN;
-  if (!(parsed <= 65_535)) throw new ClusterError('invalid', `invalid ${field} port (${value}): value must be a port number`);
+  if (!(parsed <= 65_535))
+    throw new ClusterError('invalid', `invalid ${field} port (${value}): value must be a port number`);
   return parsed;
 }
 
@@ -56,11 +57,15 @@ function port(parts: { target: number; published: number; protocol: string; mode
 }
 
 /** `[ip:][published[-last]:]target[-last][/protocol]`; `hostIp` tells that an address was given, which services cannot use. */
-export function parseShortPort(text: string, options: { readonly allowIp?: boolean } = {}): { ports: FullPort[]; hostIp: string } {
+export function parseShortPort(
+  text: string,
+  options: { readonly allowIp?: boolean } = {},
+): { ports: FullPort[]; hostIp: string } {
   const [address = '', protocolText = 'tcp'] = splitOnce(text, '/');
   const protocol = checkProtocol(protocolText.toLowerCase());
   const parts = /^(?:(\[[^\]]*\]|[^:]*):)?(?:([^:]*):)?([^:]+)$/.exec(address);
-  if (parts === null) throw new ClusterError('invalid', `invalid publish opts format (should be name=value but got '${text}')`);
+  if (parts === null)
+    throw new ClusterError('invalid', `invalid publish opts format (should be name=value but got '${text}')`);
   const [hostIp, publishedText] = parts[2] === undefined ? ['', parts[1] ?? ''] : [parts[1] ?? '', parts[2]];
   if (hostIp !== '' && options.allowIp !== true) throw new ClusterError('invalid', 'hostip is not supported');
   const target = portRange(parts[3] ?? '', text);
@@ -72,7 +77,12 @@ export function parseShortPort(text: string, options: { readonly allowIp?: boole
   const ports: FullPort[] = [];
   for (let offset = 0; offset <= count; offset++) {
     ports.push(
-      port({ target: target.first + offset, published: published === undefined ? 0 : published.first + offset, protocol, mode: 'ingress' }),
+      port({
+        target: target.first + offset,
+        published: published === undefined ? 0 : published.first + offset,
+        protocol,
+        mode: 'ingress',
+      }),
     );
   }
   return { ports, hostIp };

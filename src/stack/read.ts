@@ -1,10 +1,10 @@
 /** The only part of this folder that touches files. */
 import { readFile } from 'node:fs/promises';
 import { dirname, isAbsolute, resolve } from 'node:path';
-import { parse as parseEnvironment } from './env-lines.ts';
 import { ClusterError } from '../lib/errors.ts';
 import { convertStack, type StackPlan } from './convert.ts';
 import type { StackFile } from './document.ts';
+import { parse as parseEnvironment } from './env-lines.ts';
 import type { Variables } from './interpolate.ts';
 import { mergeFiles } from './merge.ts';
 import { parseSource } from './parse.ts';
@@ -50,7 +50,8 @@ export async function loadStack(request: ReadRequest): Promise<LoadedStack> {
 export async function planStack(stack: string, file: StackFile, environment: Variables): Promise<StackPlan> {
   const contents = new Map<string, Uint8Array>();
   for (const entry of [...Object.values(file.secrets), ...Object.values(file.configs)]) {
-    if (entry.file !== undefined && entry.external !== true) contents.set(entry.file, await readBytes(entry.file, entry.file));
+    if (entry.file !== undefined && entry.external !== true)
+      contents.set(entry.file, await readBytes(entry.file, entry.file));
   }
   const envFiles: Record<string, Record<string, string | null>> = {};
   for (const [key, service] of Object.entries(file.services)) {
@@ -67,7 +68,8 @@ async function readBytes(path: string, shown: string): Promise<Uint8Array> {
     return await readFile(path);
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-    const reason = { ENOENT: 'no such file or directory', EACCES: 'permission denied', EISDIR: 'is a directory' }[code] ?? code;
+    const reason =
+      { ENOENT: 'no such file or directory', EACCES: 'permission denied', EISDIR: 'is a directory' }[code] ?? code;
     throw new ClusterError('invalid', `open ${shown}: ${reason}`, { cause: error });
   }
 }

@@ -3,7 +3,8 @@ import type { StackFile } from './document.ts';
 
 /** The merged file in long forms, services sorted: what `stack config` prints. */
 export function renderStack(file: StackFile): string {
-  const sorted = <T>(entries: Readonly<Record<string, T>>) => Object.fromEntries(Object.entries(entries).sort(([a], [b]) => (a < b ? -1 : 1)));
+  const sorted = <T>(entries: Readonly<Record<string, T>>) =>
+    Object.fromEntries(Object.entries(entries).sort(([a], [b]) => (a < b ? -1 : 1)));
   const sections = {
     services: sorted(file.services),
     networks: sorted(file.networks),
@@ -12,5 +13,8 @@ export function renderStack(file: StackFile): string {
     configs: sorted(file.configs),
   };
   const kept = Object.entries(sections).filter(([, entries]) => Object.keys(entries).length > 0);
-  return stringify({ version: file.version, ...Object.fromEntries(kept) }, { lineWidth: 0, aliasDuplicateObjects: false });
+  return stringify(
+    { version: file.version, ...Object.fromEntries(kept) },
+    { lineWidth: 0, aliasDuplicateObjects: false },
+  );
 }

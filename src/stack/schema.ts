@@ -18,7 +18,11 @@ const scalar: Shape = { kind: 'scalar' };
 const list = (item: Shape): Shape => ({ kind: 'list', item });
 const map = (value: Shape): Shape => ({ kind: 'map', value });
 const nullable = (shape: Shape): Shape => ({ kind: 'nullable', shape });
-const object = (keys: Readonly<Record<string, Shape>>, required: readonly string[] = []): Shape => ({ kind: 'object', keys, required });
+const object = (keys: Readonly<Record<string, Shape>>, required: readonly string[] = []): Shape => ({
+  kind: 'object',
+  keys,
+  required,
+});
 const either = (words: string, ...shapes: Shape[]): Shape => ({ kind: 'any-of', shapes, words });
 
 const strings = list(string);
@@ -26,7 +30,11 @@ const stringOrStrings = either('a string or a list of strings', string, strings)
 const command = either('a string or a list of strings', nullable(string), strings);
 const pairs = either('a mapping or a list of strings', map(nullable(scalar)), strings);
 const external = either('a boolean or a mapping with name', boolean, object({ name: string }));
-const fileUse = either('a name or a mapping', string, object({ source: string, target: string, uid: string, gid: string, mode: number }));
+const fileUse = either(
+  'a name or a mapping',
+  string,
+  object({ source: string, target: string, uid: string, gid: string, mode: number }),
+);
 const size = either('a number or a size', integer, string);
 
 const update = object({
@@ -86,9 +94,7 @@ const volume = either(
   ),
 );
 
-const networkUse = nullable(
-  object({ aliases: strings, ipv4_address: string, ipv6_address: string, driver_opts: map(scalar) }),
-);
+const networkUse = nullable(object({ aliases: strings, driver_opts: map(scalar) }));
 
 const service = object({
   build: anything,
@@ -147,7 +153,9 @@ const service = object({
   sysctls: pairs,
   tmpfs: stringOrStrings,
   tty: boolean,
-  ulimits: map(either('a number or soft and hard', integer, object({ hard: integer, soft: integer }, ['soft', 'hard']))),
+  ulimits: map(
+    either('a number or soft and hard', integer, object({ hard: integer, soft: integer }, ['soft', 'hard'])),
+  ),
   user: string,
   userns_mode: string,
   volumes: list(volume),
@@ -195,8 +203,10 @@ export const fileShape: Shape = object({
 /** Keys of a service that need another orchestrator; the file is refused. */
 export const forbiddenKeys: Readonly<Record<string, string>> = {
   extends: 'Support for `extends` is not implemented yet.',
-  volume_driver: 'Instead of setting the volume driver on the service, define a volume using the top-level `volumes` option and specify the driver there.',
-  volumes_from: 'To share a volume between services, define it using the top-level `volumes` option and reference it from each service that shares it using the service-level `volumes` option.',
+  volume_driver:
+    'Instead of setting the volume driver on the service, define a volume using the top-level `volumes` option and specify the driver there.',
+  volumes_from:
+    'To share a volume between services, define it using the top-level `volumes` option and reference it from each service that shares it using the service-level `volumes` option.',
   cpu_quota: 'Set resource limits using deploy.resources',
   cpu_shares: 'Set resource limits using deploy.resources',
   cpuset: 'Set resource limits using deploy.resources',
@@ -228,5 +238,6 @@ export const ignoredKeys: readonly string[] = [
 
 export const deprecatedKeys: Readonly<Record<string, string>> = {
   container_name: 'Setting the container name is not supported.',
-  expose: 'Exposing ports is unnecessary - services on the same network can access each other\'s containers on any port.',
+  expose:
+    "Exposing ports is unnecessary - services on the same network can access each other's containers on any port.",
 };

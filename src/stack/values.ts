@@ -133,7 +133,9 @@ export function parseUint(text: string): number {
 
 /** `NET_ADMIN` → `CAP_NET_ADMIN`; `ALL` absorbs the others. Sorted, without repeats. */
 export function normalizeCapabilities(names: readonly string[]): string[] {
-  const upper = names.map((name) => name.trim().toUpperCase()).map((name) => (name === 'ALL' || name.startsWith('CAP_') ? name : `CAP_${name}`));
+  const upper = names
+    .map((name) => name.trim().toUpperCase())
+    .map((name) => (name === 'ALL' || name.startsWith('CAP_') ? name : `CAP_${name}`));
   return upper.includes('ALL') ? ['ALL'] : [...new Set(upper)].sort();
 }
 

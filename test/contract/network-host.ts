@@ -5,7 +5,8 @@ import { createRoutedNetwork } from '../../src/worker/network/routed.ts';
 import { execute, until } from '../e2e/hosts.ts';
 
 const stateDir = process.argv[2] ?? '';
-const open = () => createRoutedNetwork({ stateDir, subnet: '172.30.0.0/16', prefix: `tscnt${process.pid}`, log: silentLog });
+const open = () =>
+  createRoutedNetwork({ stateDir, subnet: '172.30.0.0/16', prefix: `tscnt${process.pid}`, log: silentLog });
 const request = (taskId: string, published?: number) => ({
   taskId,
   hostname: taskId,
@@ -26,7 +27,12 @@ let network = open();
 await network.start();
 const a = await network.attach(request('a', 8080));
 const b = await network.attach(request('b'));
-const server = spawn('nsenter', [`--net=${a.netnsPath}`, process.execPath, '-e', "require('http').createServer((q, r) => r.end('hello')).listen(80)"]);
+const server = spawn('nsenter', [
+  `--net=${a.netnsPath}`,
+  process.execPath,
+  '-e',
+  "require('http').createServer((q, r) => r.end('hello')).listen(80)",
+]);
 await until('server', 5_000, async () => ((await get(`http://${a.address}/`)) === 'hello' ? true : undefined));
 
 const found: Record<string, unknown> = {
@@ -51,7 +57,9 @@ found['afterDetach'] = await get('http://127.0.0.1:8080/');
 await network.attach(request('d'));
 found['reused'] = (await network.attach(request('e'))).address;
 await network.destroy();
-found['linksLeft'] = (await execute('ip', ['-o', 'link', 'show', 'type', 'veth'])).stdout.split('\n').filter(Boolean).length;
+found['linksLeft'] = (await execute('ip', ['-o', 'link', 'show', 'type', 'veth'])).stdout
+  .split('\n')
+  .filter(Boolean).length;
 found['tablesLeft'] = (await execute('nft', ['list', 'tables'])).stdout.trim();
 process.stdout.write(`${JSON.stringify(found)}\n`);
 process.exit(0);

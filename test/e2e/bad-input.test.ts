@@ -33,9 +33,17 @@ describe('joining', () => {
     const foreign = `SWMTKN-1-${'1'.repeat(50)}-${token.slice(-25)}`;
     const remote = `${first.address}:2377`;
     await refused(stranger, ['join', '--token', token.slice(0, 40), remote], 'invalid join token');
-    await refused(stranger, ['join', '--token', wrongSecret, remote], 'A valid join token is necessary to join this cluster');
+    await refused(
+      stranger,
+      ['join', '--token', wrongSecret, remote],
+      'A valid join token is necessary to join this cluster',
+    );
     await refused(stranger, ['join', '--token', foreign, remote], 'remote CA does not match fingerprint');
-    await refused(stranger, ['join', '--token', token, `${hosts.options.network}.77:2377`], /cannot be reached|does not answer|Deadline/i);
+    await refused(
+      stranger,
+      ['join', '--token', token, `${hosts.options.network}.77:2377`],
+      /cannot be reached|does not answer|Deadline/i,
+    );
     expect(await stranger.ok(['info', '--format', '{{.Swarm.LocalNodeState}}'])).toBe('inactive\n');
     expect((await first.ok(['node', 'ls', '-q'])).trim().split('\n').length).toBe(2);
   });
@@ -64,7 +72,11 @@ describe('names and references', () => {
     await refused(first, ['config', 'create', 'taken', '-'], 'already exists', 'y');
     await first.ok(['service', 'create', '-d', '--name', 'taken', 'busybox', 'sleep', '1000']);
     await refused(first, ['service', 'create', '-d', '--name', 'TAKEN', 'busybox'], 'already exists');
-    await refused(first, ['service', 'create', '-d', '--name', 'a.b', 'busybox'], 'name must be valid as a DNS name component');
+    await refused(
+      first,
+      ['service', 'create', '-d', '--name', 'a.b', 'busybox'],
+      'name must be valid as a DNS name component',
+    );
     await refused(first, ['service', 'create', '-d', 'Not An Image'], 'is not a valid repository/tag');
     await first.ok(['service', 'rm', 'taken']);
     await first.ok(['config', 'rm', 'taken']);
@@ -74,20 +86,57 @@ describe('names and references', () => {
 
 describe('what cannot run says why', () => {
   async function whyOf(service: string, pattern: RegExp): Promise<void> {
-    await until(`${service}: ${pattern}`, 20_000, async () => (await taskTable(first, service)).some((task) => pattern.test(task.error)) || undefined);
+    await until(
+      `${service}: ${pattern}`,
+      20_000,
+      async () => (await taskTable(first, service)).some((task) => pattern.test(task.error)) || undefined,
+    );
     await first.ok(['service', 'rm', service]);
   }
 
   test('a missing image and a registry that refuses', async () => {
     await first.ok(['service', 'create', '-d', '--name', 'gone', '--restart-condition', 'none', 'nosuchimage:1']);
     await whyOf('gone', /nosuchimage:1/);
-    await first.ok(['service', 'create', '-d', '--name', 'shut', '--restart-condition', 'none', `${hosts.outside}:5999/x:1`]);
+    await first.ok([
+      'service',
+      'create',
+      '-d',
+      '--name',
+      'shut',
+      '--restart-condition',
+      'none',
+      `${hosts.outside}:5999/x:1`,
+    ]);
     await whyOf('shut', /5999|refused|No such image/i);
   });
 
   test('a port taken on every node and a constraint no node meets', async () => {
-    await first.ok(['service', 'create', '-q', '--name', 'a', '--replicas', '2', '--publish', 'mode=host,target=80,published=8080', 'busybox', 'sleep', '1000']);
-    await first.ok(['service', 'create', '-d', '--name', 'b', '--publish', 'mode=host,target=80,published=8080', 'busybox', 'sleep', '1000']);
+    await first.ok([
+      'service',
+      'create',
+      '-q',
+      '--name',
+      'a',
+      '--replicas',
+      '2',
+      '--publish',
+      'mode=host,target=80,published=8080',
+      'busybox',
+      'sleep',
+      '1000',
+    ]);
+    await first.ok([
+      'service',
+      'create',
+      '-d',
+      '--name',
+      'b',
+      '--publish',
+      'mode=host,target=80,published=8080',
+      'busybox',
+      'sleep',
+      '1000',
+    ]);
     await whyOf('b', /no suitable node \(host-mode port already in use on 2 nodes\)/);
     await first.ok(['service', 'create', '-d', '--name', 'c', '--constraint', 'node.labels.x == y', 'busybox']);
     await whyOf('c', /no suitable node \(scheduling constraints not satisfied on 2 nodes\)/);
@@ -98,7 +147,11 @@ describe('what cannot run says why', () => {
 });
 
 test('what is not built is refused by name, and nothing is made', async () => {
-  await refused(first, ['service', 'create', '--name', 'n', '--publish', '8080:80', 'nginx'], /ingress.*not supported yet/i);
+  await refused(
+    first,
+    ['service', 'create', '--name', 'n', '--publish', '8080:80', 'nginx'],
+    /ingress.*not supported yet/i,
+  );
   await refused(first, ['service', 'create', '--name', 'n', '--mode', 'global', 'nginx'], /not supported yet/);
   await refused(first, ['service', 'create', '--name', 'n', '--update-parallelism', '3', 'nginx'], /not supported yet/);
   expect(await first.ok(['service', 'ls', '-q'])).toBe('');
@@ -122,16 +175,38 @@ describe('stack files', () => {
 
 describe('the daemon', () => {
   const daemon = (args: readonly string[], program = process.execPath) =>
-    execute('nsenter', [`--net=/run/netns/${stranger.namespace}`, program, join(projectDir, 'bin/tscluster'), 'daemon', ...args], { timeoutMs: 15_000 });
+    execute(
+      'nsenter',
+      [`--net=/run/netns/${stranger.namespace}`, program, join(projectDir, 'bin/tscluster'), 'daemon', ...args],
+      { timeoutMs: 15_000 },
+    );
 
   test('without containerd says so', async () => {
-    const result = await daemon(['--data-dir', join(hosts.dir, 'x'), '--socket', join(hosts.dir, 'x.sock'), '--containerd', '/run/no-such.sock']);
+    const result = await daemon([
+      '--data-dir',
+      join(hosts.dir, 'x'),
+      '--socket',
+      join(hosts.dir, 'x.sock'),
+      '--containerd',
+      '/run/no-such.sock',
+    ]);
     expect(result.code).not.toBe(0);
     expect(result.stderr).toMatch(/Cannot connect to containerd at .*no-such\.sock/);
   });
 
   test('without root says so', async () => {
-    const args = ['--reuid=65534', '--regid=65534', '--clear-groups', process.execPath, join(projectDir, 'bin/tscluster'), 'daemon', '--data-dir', '/tmp/tsc-nobody', '--socket', '/tmp/tsc-nobody.sock'];
+    const args = [
+      '--reuid=65534',
+      '--regid=65534',
+      '--clear-groups',
+      process.execPath,
+      join(projectDir, 'bin/tscluster'),
+      'daemon',
+      '--data-dir',
+      '/tmp/tsc-nobody',
+      '--socket',
+      '/tmp/tsc-nobody.sock',
+    ];
     const result = await execute('setpriv', args, { timeoutMs: 15_000 });
     expect(result.code).not.toBe(0);
     expect(result.stderr).toMatch(/root/);
@@ -140,11 +215,17 @@ describe('the daemon', () => {
   test('a second one on the same socket is refused', async () => {
     const result = await daemon([...stranger.daemonFlags]);
     expect(result.code).not.toBe(0);
-    expect(result.stderr).toMatch(/already/);
+    expect(result.stderr).toContain('another daemon answers');
   });
 
   test('a client without a daemon says how to start one', async () => {
-    const result = await execute(process.execPath, [join(projectDir, 'bin/tscluster'), '-H', 'unix:///run/no-such.sock', 'node', 'ls']);
+    const result = await execute(process.execPath, [
+      join(projectDir, 'bin/tscluster'),
+      '-H',
+      'unix:///run/no-such.sock',
+      'node',
+      'ls',
+    ]);
     expect(result.code).toBe(1);
     expect(result.stderr).toContain('Is it running? Start it with: tscluster daemon');
   });

@@ -50,7 +50,18 @@ async function remove(...services: string[]): Promise<void> {
   });
 }
 
-const web = ['service', 'create', '-d', '--name', 'web', '--replicas', '3', '--publish', 'mode=host,target=80,published=8080', 'nginx'];
+const web = [
+  'service',
+  'create',
+  '-d',
+  '--name',
+  'web',
+  '--replicas',
+  '3',
+  '--publish',
+  'mode=host,target=80,published=8080',
+  'nginx',
+];
 
 describe('a service', () => {
   test('spreads over hosts, answers on each host port, scales, updates only what changed, and goes', async () => {
@@ -72,8 +83,22 @@ describe('a service', () => {
 
   test('writes logs that can be read from any manager, also after it failed', async () => {
     const script = 'echo to stdout; echo to stderr >&2; exit 3';
-    await first.ok(['service', 'create', '-d', '--name', 'talk', '--restart-condition', 'none', 'busybox', 'sh', '-c', script]);
-    const failed = await until('failure', 15_000, async () => (await taskTable(first, 'talk')).find((task) => task.state.startsWith('Failed')));
+    await first.ok([
+      'service',
+      'create',
+      '-d',
+      '--name',
+      'talk',
+      '--restart-condition',
+      'none',
+      'busybox',
+      'sh',
+      '-c',
+      script,
+    ]);
+    const failed = await until('failure', 15_000, async () =>
+      (await taskTable(first, 'talk')).find((task) => task.state.startsWith('Failed')),
+    );
     expect(failed.error).toContain('task: non-zero exit (3)');
     const logs = await until('logs', 5_000, async () => {
       const { stdout } = await hosts.host(2).cli(['service', 'logs', '--raw', 'talk']);
@@ -84,21 +109,71 @@ describe('a service', () => {
   });
 
   test('restarts by its policy, and no more often', async () => {
-    await first.ok(['service', 'create', '-d', '--name', 'flaky', '--restart-condition', 'on-failure', '--restart-delay', '100ms', '--restart-max-attempts', '2', 'busybox', 'sh', '-c', 'exit 1']);
+    await first.ok([
+      'service',
+      'create',
+      '-d',
+      '--name',
+      'flaky',
+      '--restart-condition',
+      'on-failure',
+      '--restart-delay',
+      '100ms',
+      '--restart-max-attempts',
+      '2',
+      'busybox',
+      'sh',
+      '-c',
+      'exit 1',
+    ]);
     const history = await until('three attempts', 20_000, async () => {
       const table = await taskTable(first, 'flaky');
       return table.filter((task) => task.state.startsWith('Failed')).length === 3 ? table : undefined;
     });
     expect(history.length).toBe(3);
-    await first.ok(['service', 'create', '-d', '--name', 'done', '--restart-condition', 'on-failure', 'busybox', 'true']);
-    await until('completion', 10_000, async () => (await taskTable(first, 'done')).some((task) => task.state.startsWith('Complete')) || undefined);
+    await first.ok([
+      'service',
+      'create',
+      '-d',
+      '--name',
+      'done',
+      '--restart-condition',
+      'on-failure',
+      'busybox',
+      'true',
+    ]);
+    await until(
+      'completion',
+      10_000,
+      async () => (await taskTable(first, 'done')).some((task) => task.state.startsWith('Complete')) || undefined,
+    );
     expect((await taskTable(first, 'done')).length).toBe(1);
     await remove('flaky', 'done');
   });
 
   test('is replaced when its health check fails', async () => {
     const script = 'touch /ok; sleep 3; rm /ok; sleep 1000';
-    await first.ok(['service', 'create', '-d', '--name', 'sick', '--restart-delay', '100ms', '--health-cmd', 'test -e /ok', '--health-interval', '300ms', '--health-retries', '2', '--stop-grace-period', '1s', 'busybox', 'sh', '-c', script]);
+    await first.ok([
+      'service',
+      'create',
+      '-d',
+      '--name',
+      'sick',
+      '--restart-delay',
+      '100ms',
+      '--health-cmd',
+      'test -e /ok',
+      '--health-interval',
+      '300ms',
+      '--health-retries',
+      '2',
+      '--stop-grace-period',
+      '1s',
+      'busybox',
+      'sh',
+      '-c',
+      script,
+    ]);
     const history = await until('an unhealthy task', 30_000, async () => {
       const table = await taskTable(first, 'sick');
       return table.find((task) => task.error.includes('unhealthy container'));
@@ -112,7 +187,21 @@ describe('a service', () => {
     await first.ok(['secret', 'create', 'key', '-'], 'opensesame');
     await first.ok(['config', 'create', 'conf', '-'], 'colour=green');
     const script = 'stat -c "%u %g %a" /run/secrets/k; cat /run/secrets/k; echo; cat /etc/conf; echo; sleep 1000';
-    await first.ok(['service', 'create', '-d', '--name', 'vault', '--secret', 'source=key,target=k,uid=33,gid=44,mode=0400', '--config', 'source=conf,target=/etc/conf', 'busybox', 'sh', '-c', script]);
+    await first.ok([
+      'service',
+      'create',
+      '-d',
+      '--name',
+      'vault',
+      '--secret',
+      'source=key,target=k,uid=33,gid=44,mode=0400',
+      '--config',
+      'source=conf,target=/etc/conf',
+      'busybox',
+      'sh',
+      '-c',
+      script,
+    ]);
     const [task] = await settled(first, 'vault', 1);
     const logs = await until('logs', 5_000, async () => {
       const { stdout } = await first.cli(['service', 'logs', '--raw', 'vault']);
@@ -120,9 +209,13 @@ describe('a service', () => {
     });
     expect(logs).toContain('33 44 400\nopensesame\ncolour=green');
     expect(JSON.stringify(JSON.parse(await first.ok(['secret', 'inspect', 'key'])))).not.toContain('b3BlbnNlc2FtZQ');
-    expect((await first.cli(['secret', 'rm', 'key'])).stderr).toContain("secret 'key' is in use by the following service: vault");
+    expect((await first.cli(['secret', 'rm', 'key'])).stderr).toContain(
+      "secret 'key' is in use by the following service: vault",
+    );
     const dataDir = join(named(task?.node ?? '').dir, 'data');
-    expect((await execute('grep', ['-rl', 'opensesame', dataDir, '--exclude-dir=secrets', '--exclude-dir=log'])).stdout).toBe('');
+    expect(
+      (await execute('grep', ['-rl', 'opensesame', dataDir, '--exclude-dir=secrets', '--exclude-dir=log'])).stdout,
+    ).toBe('');
     await remove('vault');
     await first.ok(['secret', 'rm', 'key']);
     await first.ok(['config', 'rm', 'conf']);
@@ -155,9 +248,13 @@ describe('failures', () => {
     const other = hosts.hosts.find((host) => host.index <= 3 && host !== leader) ?? first;
     const before = await containerMap(hosts);
     await leader.stop('SIGKILL');
-    await until('a write', 15_000, async () => ((await other.cli(['config', 'create', 'after', '-'], 'x')).code === 0 ? true : undefined));
+    await until('a write', 15_000, async () =>
+      (await other.cli(['config', 'create', 'after', '-'], 'x')).code === 0 ? true : undefined,
+    );
     await leader.start();
-    await until('all ready', 20_000, async () => ((await nodeTable(other)).every((node) => node.status === 'Ready') ? true : undefined));
+    await until('all ready', 20_000, async () =>
+      (await nodeTable(other)).every((node) => node.status === 'Ready') ? true : undefined,
+    );
     await settled(other, 'web', 3);
     expect(await containerMap(hosts)).toBe(before);
     await other.ok(['config', 'rm', 'after']);
@@ -165,15 +262,30 @@ describe('failures', () => {
 
   test('a worker that comes up without any manager starts its tasks by itself', async () => {
     const worker = hosts.host(4);
-    await first.ok(['service', 'create', '-d', '--name', 'edge', '--constraint', 'node.role == worker', 'busybox', 'sleep', '1000']);
+    await first.ok([
+      'service',
+      'create',
+      '-d',
+      '--name',
+      'edge',
+      '--constraint',
+      'node.role == worker',
+      'busybox',
+      'sleep',
+      '1000',
+    ]);
     await settled(first, 'edge', 1);
     await worker.cut();
     await worker.stop('SIGKILL');
     await worker.losePower();
     await worker.start(['--boot-id', 'the-next-one']);
-    await until('the task runs again', 15_000, async () => ((await containers(hosts, worker)).size > 0 ? true : undefined));
+    await until('the task runs again', 15_000, async () =>
+      (await containers(hosts, worker)).size > 0 ? true : undefined,
+    );
     await worker.heal();
-    await until('ready again', 20_000, async () => ((await nodeTable(first)).every((node) => node.status === 'Ready') ? true : undefined));
+    await until('ready again', 20_000, async () =>
+      (await nodeTable(first)).every((node) => node.status === 'Ready') ? true : undefined,
+    );
     await settled(first, 'edge', 1);
     await first.ok(['service', 'rm', 'edge']);
   });
@@ -201,19 +313,31 @@ describe('failures', () => {
     expect(performance.now() - start).toBeLessThan(20_000);
     await hosts.host(2).start();
     await hosts.host(3).start();
-    await until('a write', 20_000, async () => ((await first.cli(['config', 'create', 'company', '-'], 'x')).code === 0 ? true : undefined));
-    await until('all ready', 20_000, async () => ((await nodeTable(first)).every((node) => node.status === 'Ready') ? true : undefined));
+    await until('a write', 20_000, async () =>
+      (await first.cli(['config', 'create', 'company', '-'], 'x')).code === 0 ? true : undefined,
+    );
+    await until('all ready', 20_000, async () =>
+      (await nodeTable(first)).every((node) => node.status === 'Ready') ? true : undefined,
+    );
     await first.ok(['config', 'rm', 'company']);
   });
 });
 
 test('a manager is demoted and promoted while it runs', async () => {
   await first.ok(['node', 'demote', 'n3']);
-  await until('worker', 20_000, async () => ((await nodeTable(first)).find((node) => node.hostname === 'n3')?.manager === '' ? true : undefined));
-  await until('its API says so', 10_000, async () => ((await hosts.host(3).cli(['node', 'ls'])).stderr.includes('not a swarm manager') ? true : undefined));
+  await until('worker', 20_000, async () =>
+    (await nodeTable(first)).find((node) => node.hostname === 'n3')?.manager === '' ? true : undefined,
+  );
+  await until('its API says so', 10_000, async () =>
+    (await hosts.host(3).cli(['node', 'ls'])).stderr.includes('not a swarm manager') ? true : undefined,
+  );
   await first.ok(['node', 'promote', 'n3']);
-  await until('manager', 20_000, async () => ((await nodeTable(first)).find((node) => node.hostname === 'n3')?.manager === 'Reachable' ? true : undefined));
-  await until('its API answers', 10_000, async () => ((await hosts.host(3).cli(['node', 'ls'])).code === 0 ? true : undefined));
+  await until('manager', 20_000, async () =>
+    (await nodeTable(first)).find((node) => node.hostname === 'n3')?.manager === 'Reachable' ? true : undefined,
+  );
+  await until('its API answers', 10_000, async () =>
+    (await hosts.host(3).cli(['node', 'ls'])).code === 0 ? true : undefined,
+  );
 });
 
 test('a stack is deployed, shown, changed and removed', async () => {
@@ -248,7 +372,19 @@ describe('unmodified Docker clients', () => {
     expect(await ok(['version'])).toContain('Server');
     await ok(['secret', 'create', 'dsecret', '-'], 'x');
     await ok(['config', 'create', 'dconfig', '-'], 'y');
-    await ok(['service', 'create', '--name', 'dweb', '--replicas', '2', '--secret', 'dsecret', '--config', 'dconfig', 'nginx']);
+    await ok([
+      'service',
+      'create',
+      '--name',
+      'dweb',
+      '--replicas',
+      '2',
+      '--secret',
+      'dsecret',
+      '--config',
+      'dconfig',
+      'nginx',
+    ]);
     expect(await ok(['service', 'ls'])).toMatch(/dweb\s+replicated\s+2\/2/);
     expect(await ok(['service', 'ps', 'dweb'])).toContain('Running');
     expect(JSON.parse(await ok(['service', 'inspect', 'dweb']))[0].Spec.Name).toBe('dweb');
@@ -268,7 +404,11 @@ describe('unmodified Docker clients', () => {
 
   test('dockerode creates, lists, updates and removes', async () => {
     const client = new Docker({ socketPath: hosts.host(2).socket });
-    const { id } = await client.createService({ Name: 'dode', TaskTemplate: { ContainerSpec: { Image: 'busybox', Args: ['sleep', '1000'] } }, Mode: { Replicated: { Replicas: 1 } } } as Docker.CreateServiceOptions);
+    const { id } = await client.createService({
+      Name: 'dode',
+      TaskTemplate: { ContainerSpec: { Image: 'busybox', Args: ['sleep', '1000'] } },
+      Mode: { Replicated: { Replicas: 1 } },
+    } as Docker.CreateServiceOptions);
     await settled(first, 'dode', 1);
     const service = client.getService(id);
     const info = await service.inspect();

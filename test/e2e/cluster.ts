@@ -21,7 +21,11 @@ export async function formCluster(hosts: Hosts, managers: number, nodes = hosts.
     worker: (await first.ok(['join-token', 'worker', '-q'])).trim(),
   };
   await Promise.all(
-    members.slice(1).map((host) => host.ok(['join', '--token', host.index <= managers ? tokens.manager : tokens.worker, `${first.address}:2377`])),
+    members
+      .slice(1)
+      .map((host) =>
+        host.ok(['join', '--token', host.index <= managers ? tokens.manager : tokens.worker, `${first.address}:2377`]),
+      ),
   );
   await until('all nodes ready', 20_000, async () => {
     const table = await nodeTable(first);
@@ -31,16 +35,40 @@ export async function formCluster(hosts: Hosts, managers: number, nodes = hosts.
   });
 }
 
-export async function nodeTable(host: Host): Promise<readonly { id: string; hostname: string; status: string; availability: string; manager: string }[]> {
-  const text = await host.ok(['node', 'ls', '--format', '{{.ID}}|{{.Hostname}}|{{.Status}}|{{.Availability}}|{{.ManagerStatus}}']);
-  return rows(text).map(([id = '', hostname = '', status = '', availability = '', manager = '']) => ({ id, hostname, status, availability, manager }));
+export async function nodeTable(
+  host: Host,
+): Promise<readonly { id: string; hostname: string; status: string; availability: string; manager: string }[]> {
+  const text = await host.ok([
+    'node',
+    'ls',
+    '--format',
+    '{{.ID}}|{{.Hostname}}|{{.Status}}|{{.Availability}}|{{.ManagerStatus}}',
+  ]);
+  return rows(text).map(([id = '', hostname = '', status = '', availability = '', manager = '']) => ({
+    id,
+    hostname,
+    status,
+    availability,
+    manager,
+  }));
 }
 
-export async function taskTable(host: Host, service: string, filter: readonly string[] = []): Promise<readonly TaskRow[]> {
+export async function taskTable(
+  host: Host,
+  service: string,
+  filter: readonly string[] = [],
+): Promise<readonly TaskRow[]> {
   const filters = filter.flatMap((one) => ['--filter', one]);
   const format = '{{.ID}}|{{.Name}}|{{.Node}}|{{.DesiredState}}|{{.CurrentState}}|{{.Error}}';
   const text = await host.ok(['service', 'ps', service, '--no-trunc', ...filters, '--format', format]);
-  return rows(text).map(([id = '', name = '', node = '', desired = '', state = '', error = '']) => ({ id, name: slotName(name, id), node, desired, state, error }));
+  return rows(text).map(([id = '', name = '', node = '', desired = '', state = '', error = '']) => ({
+    id,
+    name: slotName(name, id),
+    node,
+    desired,
+    state,
+    error,
+  }));
 }
 
 /** `web.1` of `\\_ web.1.<task id>`. */
@@ -63,21 +91,41 @@ export async function running(ask: Host, service: string): Promise<readonly Task
 
 /** Running container processes of one host as containerd itself reports them: id → pid. */
 export async function containers(hosts: Hosts, host: Host): Promise<ReadonlyMap<string, number>> {
-  const result = await execute('ctr', ['--address', hosts.containerdSocket, '--namespace', host.containerdNamespace, 'tasks', 'ls']);
-  const found = [...result.stdout.matchAll(/^(\S+)\s+(\d+)\s+RUNNING$/gm)].map(([, id, pid]) => [id ?? '', Number(pid)] as const);
+  const result = await execute('ctr', [
+    '--address',
+    hosts.containerdSocket,
+    '--namespace',
+    host.containerdNamespace,
+    'tasks',
+    'ls',
+  ]);
+  const found = [...result.stdout.matchAll(/^(\S+)\s+(\d+)\s+RUNNING$/gm)].map(
+    ([, id, pid]) => [id ?? '', Number(pid)] as const,
+  );
   return new Map(found);
 }
 
 /** `host → container ids`, as text that can be compared. */
 export async function containerMap(hosts: Hosts): Promise<string> {
-  const maps = await Promise.all(hosts.hosts.map(async (host) => `${host.name}: ${[...(await containers(hosts, host)).entries()].map(([id, pid]) => `${id}/${pid}`).sort().join(' ')}`));
+  const maps = await Promise.all(
+    hosts.hosts.map(
+      async (host) =>
+        `${host.name}: ${[...(await containers(hosts, host)).entries()]
+          .map(([id, pid]) => `${id}/${pid}`)
+          .sort()
+          .join(' ')}`,
+    ),
+  );
   return maps.join('\n');
 }
 
 /** The body of `http://address:port/`, or undefined when nobody answers in 500 ms. */
 export async function page(address: string, port: number): Promise<string | undefined> {
   try {
-    const answer = await fetch(`http://${address}:${port}/`, { signal: AbortSignal.timeout(500), headers: { connection: 'close' } });
+    const answer = await fetch(`http://${address}:${port}/`, {
+      signal: AbortSignal.timeout(500),
+      headers: { connection: 'close' },
+    });
     return answer.ok ? await answer.text() : undefined;
   } catch {
     return undefined;
@@ -85,5 +133,8 @@ export async function page(address: string, port: number): Promise<string | unde
 }
 
 function rows(text: string): string[][] {
-  return text.split('\n').filter((line) => line !== '').map((line) => line.split('|'));
+  return text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => line.split('|'));
 }

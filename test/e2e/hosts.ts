@@ -28,7 +28,11 @@ export interface HostsOptions {
 }
 
 /** Runs a program to its end. Never rejects for an exit code. */
-export function execute(program: string, args: readonly string[], options: { input?: string; env?: NodeJS.ProcessEnv; timeoutMs?: number } = {}): Promise<Result> {
+export function execute(
+  program: string,
+  args: readonly string[],
+  options: { input?: string; env?: NodeJS.ProcessEnv; timeoutMs?: number } = {},
+): Promise<Result> {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { env: options.env ?? process.env, stdio: ['pipe', 'pipe', 'pipe'] });
     let stdout = '';
@@ -48,7 +52,8 @@ export function execute(program: string, args: readonly string[], options: { inp
 
 async function must(program: string, args: readonly string[], input?: string): Promise<string> {
   const result = await execute(program, args, input === undefined ? {} : { input });
-  if (result.code !== 0) throw new Error(`${program} ${args.join(' ')}: ${result.stderr.trim() || `exit code ${result.code}`}`);
+  if (result.code !== 0)
+    throw new Error(`${program} ${args.join(' ')}: ${result.stderr.trim() || `exit code ${result.code}`}`);
   return result.stdout;
 }
 
@@ -122,12 +127,18 @@ export class Host {
   /** Flags of this host's daemon. */
   get daemonFlags(): readonly string[] {
     return [
-      '--data-dir', join(this.dir, 'data'),
-      '--socket', this.socket,
-      '--advertise-addr', this.address,
-      '--containerd', this.#hosts.containerdSocket,
-      '--containerd-namespace', this.containerdNamespace,
-      '--hostname', this.name,
+      '--data-dir',
+      join(this.dir, 'data'),
+      '--socket',
+      this.socket,
+      '--advertise-addr',
+      this.address,
+      '--containerd',
+      this.#hosts.containerdSocket,
+      '--containerd-namespace',
+      this.containerdNamespace,
+      '--hostname',
+      this.name,
       ...this.#hosts.mirrors.flatMap((mirror) => ['--registry-mirror', mirror]),
     ];
   }
@@ -137,10 +148,14 @@ export class Host {
     await mkdir(this.dir, { recursive: true });
     rmSync(this.socket, { force: true });
     const log = openSync(join(this.dir, 'daemon.log'), 'a');
-    const child = spawn('nsenter', [`--net=/run/netns/${this.namespace}`, process.execPath, tscluster, 'daemon', ...this.daemonFlags, ...extra], {
-      stdio: ['ignore', log, log],
-      detached: true,
-    });
+    const child = spawn(
+      'nsenter',
+      [`--net=/run/netns/${this.namespace}`, process.execPath, tscluster, 'daemon', ...this.daemonFlags, ...extra],
+      {
+        stdio: ['ignore', log, log],
+        detached: true,
+      },
+    );
     this.#daemon = child;
     const died = new Promise<never>((_, reject) => {
       child.once('exit', (code) => reject(new Error(`daemon of ${this.name} ended with ${code}: ${this.logTail()}`)));
@@ -173,14 +188,18 @@ export class Host {
   /** Like {@link cli}, but a failure throws; gives standard output. */
   async ok(args: readonly string[], input?: string): Promise<string> {
     const result = await this.cli(args, input);
-    if (result.code !== 0) throw new Error(`tscluster ${args.join(' ')} on ${this.name}: ${result.stderr.trim() || result.stdout.trim()}`);
+    if (result.code !== 0)
+      throw new Error(`tscluster ${args.join(' ')} on ${this.name}: ${result.stderr.trim() || result.stdout.trim()}`);
     return result.stdout;
   }
 
   /** Any program inside this host's network namespace. */
   run(program: string, args: readonly string[], input?: string): Promise<Result> {
     const env = { ...process.env, TSCLUSTER_HOST: `unix://${this.socket}` };
-    return execute('nsenter', [`--net=/run/netns/${this.namespace}`, program, ...args], { env, ...(input === undefined ? {} : { input }) });
+    return execute('nsenter', [`--net=/run/netns/${this.namespace}`, program, ...args], {
+      env,
+      ...(input === undefined ? {} : { input }),
+    });
   }
 
   logTail(lines = 20): string {
@@ -189,11 +208,25 @@ export class Host {
   }
 
   cut(): Promise<string> {
-    return must('ip', ['-n', `${this.#hosts.options.prefix}sw`, 'link', 'set', `v${this.#hosts.options.prefix}${this.index}`, 'down']);
+    return must('ip', [
+      '-n',
+      `${this.#hosts.options.prefix}sw`,
+      'link',
+      'set',
+      `v${this.#hosts.options.prefix}${this.index}`,
+      'down',
+    ]);
   }
 
   heal(): Promise<string> {
-    return must('ip', ['-n', `${this.#hosts.options.prefix}sw`, 'link', 'set', `v${this.#hosts.options.prefix}${this.index}`, 'up']);
+    return must('ip', [
+      '-n',
+      `${this.#hosts.options.prefix}sw`,
+      'link',
+      'set',
+      `v${this.#hosts.options.prefix}${this.index}`,
+      'up',
+    ]);
   }
 }
 
@@ -256,7 +289,10 @@ export class Hosts {
   async startRegistry(): Promise<string> {
     const addr = `${this.outside}:5000`;
     const config = join(this.dir, 'registry.yml');
-    await writeFile(config, `version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: ${join(this.dir, 'registry')}}}\nhttp: {addr: "${addr}"}\n`);
+    await writeFile(
+      config,
+      `version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: ${join(this.dir, 'registry')}}}\nhttp: {addr: "${addr}"}\n`,
+    );
     this.#start('docker-registry', ['serve', config], 'registry.log');
     await until('registry', 10_000, async () => ((await fetch(`http://${addr}/v2/`)).ok ? true : undefined));
     return `http://${addr}`;
@@ -265,7 +301,8 @@ export class Hosts {
   /** Stops every process, container, mount and namespace of this prefix, also of an earlier run. */
   async down(): Promise<void> {
     await killAll((command) => command.includes(`${this.dir}/`) && command.includes(' daemon '));
-    if (existsSync(this.containerdSocket)) for (const host of this.hosts) await this.#removeContainers(host.containerdNamespace);
+    if (existsSync(this.containerdSocket))
+      for (const host of this.hosts) await this.#removeContainers(host.containerdNamespace);
     await killAll((command) => command.includes(`${this.dir}/`));
     for (const undo of this.#undo.reverse()) await undo();
     await removeNamespaces(this.options.prefix);
@@ -276,15 +313,31 @@ export class Hosts {
   async #plug(): Promise<void> {
     const { prefix, network, count } = this.options;
     const sw = `${prefix}sw`;
-    const lines = [`netns add ${sw}`, `link add p0 netns ${sw} type veth peer name ${prefix}0`, `addr add ${network}.254/24 dev ${prefix}0`, `link set ${prefix}0 up`];
+    const lines = [
+      `netns add ${sw}`,
+      `link add p0 netns ${sw} type veth peer name ${prefix}0`,
+      `addr add ${network}.254/24 dev ${prefix}0`,
+      `link set ${prefix}0 up`,
+    ];
     const inSwitch = ['link add br0 type bridge', 'link set br0 up', 'link set lo up', 'link set p0 master br0 up'];
     for (let at = 1; at <= count; at++) {
-      lines.push(`netns add ${prefix}${at}`, `link add v${prefix}${at} netns ${sw} type veth peer name eth0 netns ${prefix}${at}`);
+      lines.push(
+        `netns add ${prefix}${at}`,
+        `link add v${prefix}${at} netns ${sw} type veth peer name eth0 netns ${prefix}${at}`,
+      );
       inSwitch.push(`link set v${prefix}${at} master br0 up`);
     }
     await must('ip', ['-batch', '-'], `${lines.join('\n')}\n`);
     await must('ip', ['-n', sw, '-batch', '-'], `${inSwitch.join('\n')}\n`);
-    await Promise.all(this.hosts.map((host) => must('ip', ['-n', host.namespace, '-batch', '-'], `link set lo up\naddr add ${host.address}/24 dev eth0\nlink set eth0 up\nroute add default via ${this.outside}\n`)));
+    await Promise.all(
+      this.hosts.map((host) =>
+        must(
+          'ip',
+          ['-n', host.namespace, '-batch', '-'],
+          `link set lo up\naddr add ${host.address}/24 dev eth0\nlink set eth0 up\nroute add default via ${this.outside}\n`,
+        ),
+      ),
+    );
   }
 
   async #startContainerd(): Promise<void> {
@@ -317,7 +370,9 @@ export class Hosts {
   }
 
   #ctr(namespace: string, ...args: string[]): Promise<Result> {
-    return execute('ctr', ['--address', this.containerdSocket, '--namespace', namespace, ...args], { timeoutMs: 20_000 });
+    return execute('ctr', ['--address', this.containerdSocket, '--namespace', namespace, ...args], {
+      timeoutMs: 20_000,
+    });
   }
 
   async #removeContainers(namespace: string): Promise<void> {
@@ -347,7 +402,9 @@ async function killAll(matches: (command: string) => boolean): Promise<void> {
       return '';
     }
   };
-  const ours = readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && Number(pid) !== process.pid && matches(commandOf(pid)));
+  const ours = readdirSync('/proc').filter(
+    (pid) => /^\d+$/.test(pid) && Number(pid) !== process.pid && matches(commandOf(pid)),
+  );
   for (const pid of ours) {
     try {
       process.kill(Number(pid), 'SIGKILL');
@@ -361,5 +418,8 @@ async function removeNamespaces(prefix: string): Promise<void> {
   await execute('ip', ['link', 'delete', `${prefix}0`]);
   const names = (await execute('ip', ['netns', 'list'])).stdout.split('\n').map((line) => line.split(' ')[0] ?? '');
   const ours = names.filter((name) => name === `${prefix}sw` || new RegExp(`^${prefix}(\\d+$|-n\\d+-)`).test(name));
-  if (ours.length > 0) await execute('ip', ['-force', '-batch', '-'], { input: `${ours.map((name) => `netns delete ${name}`).join('\n')}\n` });
+  if (ours.length > 0)
+    await execute('ip', ['-force', '-batch', '-'], {
+      input: `${ours.map((name) => `netns delete ${name}`).join('\n')}\n`,
+    });
 }

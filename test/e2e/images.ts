@@ -1,6 +1,7 @@
 /** Where the hosts' images come from: Docker Hub, or this machine's own packages in a registry on the hosts' network. */
-import { execute, type Hosts } from './hosts.ts';
+
 import { busyboxImage, nginxImage, pushImage } from '../fixtures/images.ts';
+import { execute, type Hosts } from './hosts.ts';
 
 /** Makes `nginx` and `busybox` available to the hosts' daemons; says where from. */
 export async function provideImages(hosts: Hosts): Promise<string> {
@@ -20,6 +21,10 @@ export async function serveLocalImages(hosts: Hosts): Promise<string> {
 }
 
 async function hubAnswers(): Promise<boolean> {
-  const { code } = await execute('curl', ['-s', '-o', '/dev/null', '--max-time', '3', 'https://registry-1.docker.io/v2/'], {});
+  const { code } = await execute(
+    'curl',
+    ['-s', '-o', '/dev/null', '--max-time', '3', 'https://registry-1.docker.io/v2/'],
+    {},
+  );
   return code === 0;
 }

@@ -100,10 +100,9 @@ export class Checkers {
   #noLongDoubles(): void {
     const now = this.#world.clock.monotonic();
     if (!this.#world.calm) return this.#doubleSince.clear();
-    for (const [slot, count] of this.#world.runningSlots()) {
-      if (count < 2) this.#doubleSince.delete(slot);
-      else if (!this.#doubleSince.has(slot)) this.#doubleSince.set(slot, now);
-    }
+    const running = this.#world.runningSlots();
+    for (const [slot, count] of running) if (count > 1 && !this.#doubleSince.has(slot)) this.#doubleSince.set(slot, now);
+    for (const slot of [...this.#doubleSince.keys()]) if ((running.get(slot) ?? 0) < 2) this.#doubleSince.delete(slot);
     for (const [slot, since] of this.#doubleSince) {
       if (now - since > doubleLimitMs) this.#world.fail(`slot ${slot} runs more than once for ${doubleLimitMs} ms though all is well`);
     }

@@ -75,7 +75,9 @@ export interface Transport {
   setPeers(peers: ReadonlyMap<NodeId, string>): void;
   onMessages(handle: (messages: readonly Message[]) => void): void;
   onUnreachable(handle: (id: NodeId) => void): void;
-  onSnapshot(handle: (message: Message & { type: 'snapshot' }, chunks: AsyncIterable<Uint8Array>) => Promise<void>): void;
+  onSnapshot(
+    handle: (message: Message & { type: 'snapshot' }, chunks: AsyncIterable<Uint8Array>) => Promise<void>,
+  ): void;
   close(): Promise<void>;
 }
 

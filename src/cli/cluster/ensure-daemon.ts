@@ -17,10 +17,15 @@ export async function ensureDaemon(ctx: Context, given: DaemonFlagValues): Promi
     await start(ctx, given, client.address.path);
     return;
   }
-  const ignored = Object.keys(given).filter((key) => key !== 'listenAddr' && key !== 'advertiseAddr') as (keyof DaemonFlagValues)[];
+  const ignored = Object.keys(given).filter(
+    (key) => key !== 'listenAddr' && key !== 'advertiseAddr',
+  ) as (keyof DaemonFlagValues)[];
   const first = ignored[0];
   if (first !== undefined) {
-    throw new ClusterError('failed_precondition', `a daemon is running already: ${daemonFlags[first].flag} would have no effect. Stop it first, or leave the flag out`);
+    throw new ClusterError(
+      'failed_precondition',
+      `a daemon is running already: ${daemonFlags[first].flag} would have no effect. Stop it first, or leave the flag out`,
+    );
   }
 }
 
@@ -28,6 +33,11 @@ async function start(ctx: Context, given: DaemonFlagValues, socket: string): Pro
   const values: DaemonFlagValues = { ...given, socket };
   const { dataDir } = parseDaemonOptions(values, ctx.env);
   ctx.stderr.write(`No tscluster daemon answers at unix://${socket}: starting one.\n`);
-  const { pid, logFile } = await ctx.startDaemon({ args: daemonArgs(values), socket, dataDir, client: await ctx.client() });
+  const { pid, logFile } = await ctx.startDaemon({
+    args: daemonArgs(values),
+    socket,
+    dataDir,
+    client: await ctx.client(),
+  });
   ctx.stderr.write(`Daemon started (pid ${pid}, data in ${dataDir}, log ${logFile}).\n`);
 }

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
-import { addDaemonFlags, daemonFlagValues } from '../daemon/flags.ts';
 import type { Context } from '../context.ts';
+import { addDaemonFlags, daemonFlagValues } from '../daemon/flags.ts';
 import { CliError } from '../failure.ts';
 import { collect, duration, uint } from '../options.ts';
 import { ensureDaemon } from './ensure-daemon.ts';
@@ -86,12 +86,18 @@ function clusterSettings(options: Options): Record<string, unknown> {
   };
   const ca = {
     ...(options.certExpiry === undefined ? {} : { NodeCertExpiry: options.certExpiry }),
-    ...(options.externalCa === undefined ? {} : { ExternalCAs: options.externalCa.map((URL) => ({ Protocol: 'cfssl', URL })) }),
+    ...(options.externalCa === undefined
+      ? {}
+      : { ExternalCAs: options.externalCa.map((URL) => ({ Protocol: 'cfssl', URL })) }),
   };
   return {
-    ...(options.taskHistoryLimit === undefined ? {} : { Orchestration: { TaskHistoryRetentionLimit: options.taskHistoryLimit } }),
+    ...(options.taskHistoryLimit === undefined
+      ? {}
+      : { Orchestration: { TaskHistoryRetentionLimit: options.taskHistoryLimit } }),
     ...(Object.keys(raft).length > 0 ? { Raft: raft } : {}),
-    ...(options.dispatcherHeartbeat === undefined ? {} : { Dispatcher: { HeartbeatPeriod: options.dispatcherHeartbeat } }),
+    ...(options.dispatcherHeartbeat === undefined
+      ? {}
+      : { Dispatcher: { HeartbeatPeriod: options.dispatcherHeartbeat } }),
     ...(Object.keys(ca).length > 0 ? { CAConfig: ca } : {}),
     ...(options.autolock === true ? { EncryptionConfig: { AutoLockManagers: true } } : {}),
   };

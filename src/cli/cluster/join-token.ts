@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
-import { isKind } from '../../lib/errors.ts';
 import type { Client } from '../../client/index.ts';
+import { isKind } from '../../lib/errors.ts';
 import type { Context } from '../context.ts';
 import { CliError } from '../failure.ts';
 
@@ -33,7 +33,9 @@ async function showToken(ctx: Context, role: string, options: Options): Promise<
   }
   const node = await client.node((await client.info()).Swarm.NodeID);
   const addr = node.ManagerStatus?.Addr ?? '';
-  ctx.stdout.write(`To add a ${role} to this cluster, run the following command:\n\n    tscluster join --token ${token} ${addr}\n\n`);
+  ctx.stdout.write(
+    `To add a ${role} to this cluster, run the following command:\n\n    tscluster join --token ${token} ${addr}\n\n`,
+  );
 }
 
 const attemptsMax = 5;

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
-import { addDaemonFlags, daemonFlagValues } from '../daemon/flags.ts';
 import type { Context } from '../context.ts';
+import { addDaemonFlags, daemonFlagValues } from '../daemon/flags.ts';
 import { CliError } from '../failure.ts';
 import { ensureDaemon } from './ensure-daemon.ts';
 import { adoptSocket } from './host-of.ts';

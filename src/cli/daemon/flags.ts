@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { daemonFlags, type DaemonFlagValues, type DaemonOptions } from '../../node/daemon-options.ts';
+import { type DaemonFlagValues, type DaemonOptions, daemonFlags } from '../../node/daemon-options.ts';
 import { collect } from '../options.ts';
 
 const entries = Object.entries(daemonFlags) as [keyof DaemonOptions, (typeof daemonFlags)[keyof DaemonOptions]][];

@@ -11,7 +11,10 @@ const logTailBytes = 2_000;
 
 export async function startDaemon(request: DaemonStart): Promise<DaemonStarted> {
   if (process.getuid?.() !== 0) {
-    throw new ClusterError('permission_denied', 'no daemon answers, and starting one needs root: run this command as root (sudo)');
+    throw new ClusterError(
+      'permission_denied',
+      'no daemon answers, and starting one needs root: run this command as root (sudo)',
+    );
   }
   mkdirSync(request.dataDir, { recursive: true, mode: 0o711 });
   mkdirSync(dirname(request.socket), { recursive: true });
@@ -56,7 +59,9 @@ function untilAnswers(request: DaemonStart, child: ReturnType<typeof spawn>, log
     });
     const cancel = realClock.timer(startLimitMs, () => {
       child.kill();
-      finish(new ClusterError('deadline', `the daemon did not answer within ${startLimitMs / 1000} s; its log: ${logFile}`));
+      finish(
+        new ClusterError('deadline', `the daemon did not answer within ${startLimitMs / 1000} s; its log: ${logFile}`),
+      );
     });
     child.once('error', (error) => finish(new ClusterError('internal', `cannot start the daemon: ${error.message}`)));
     child.once('exit', (code) => finish(new ClusterError('internal', stoppedText(code, logFile))));

@@ -8,7 +8,11 @@ const attemptsMax = 5;
  * Reads a node, changes its spec, writes it back. The daemon itself writes nodes now and then, so a stale version is
  * read again a few times. Returns false when `change` had nothing to do.
  */
-export async function changeNode(client: Client, id: string, change: (spec: NodeSpec) => NodeSpec | undefined): Promise<boolean> {
+export async function changeNode(
+  client: Client,
+  id: string,
+  change: (spec: NodeSpec) => NodeSpec | undefined,
+): Promise<boolean> {
   for (let attempt = 1; ; attempt++) {
     const node = await client.node(id);
     const spec = change({ ...node.Spec, Labels: node.Spec.Labels ?? {} });

@@ -37,8 +37,15 @@ function prettyNode(node: ApiNode): string {
             line('Raft Status', capitalize(manager.Reachability ?? ''), 1) +
             line('Leader', manager.Leader === true ? 'Yes' : 'No', 1),
         ),
-    heading('Platform', line('Operating System', description.Platform?.OS, 1) + line('Architecture', description.Platform?.Architecture, 1)),
-    heading('Resources', line('CPUs', (description.Resources?.NanoCPUs ?? 0) / 1e9, 1) + line('Memory', `${memory.toFixed(3)}GiB`, 1)),
+    heading(
+      'Platform',
+      line('Operating System', description.Platform?.OS, 1) +
+        line('Architecture', description.Platform?.Architecture, 1),
+    ),
+    heading(
+      'Resources',
+      line('CPUs', (description.Resources?.NanoCPUs ?? 0) / 1e9, 1) + line('Memory', `${memory.toFixed(3)}GiB`, 1),
+    ),
     line('Engine Version', description.Engine?.EngineVersion),
     heading('Engine Labels', labelLines(description.Engine?.Labels)),
   ].join('');

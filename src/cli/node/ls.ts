@@ -47,7 +47,12 @@ function columns(self: string, isTable: boolean): Column<ApiNode>[] {
     column('Status', 'STATUS', (node) => capitalize(node.Status.State ?? '')),
     column('Availability', 'AVAILABILITY', (node) => capitalize(node.Spec.Availability)),
     column('ManagerStatus', 'MANAGER STATUS', managerStatus),
-    column('TLSStatus', 'TLS STATUS', (node) => (node.Description.TLSInfo?.TrustRoot === undefined ? 'Unknown' : 'Ready'), false),
+    column(
+      'TLSStatus',
+      'TLS STATUS',
+      (node) => (node.Description.TLSInfo?.TrustRoot === undefined ? 'Unknown' : 'Ready'),
+      false,
+    ),
     column('EngineVersion', 'ENGINE VERSION', (node) => node.Description.Engine?.EngineVersion ?? ''),
   ];
 }

@@ -15,7 +15,9 @@ export function defineRoleChange(command: Command, ctx: Context, role: NodeRole)
       const done = role === 'manager' ? 'promoted to a manager in the swarm' : 'demoted in the swarm';
       await forEach(ctx, nodes, async (name) => {
         const id = await resolveNode(client, name);
-        const changed = await changeNode(client, id, (spec) => (spec.Role === role ? undefined : { ...spec, Role: role }));
+        const changed = await changeNode(client, id, (spec) =>
+          spec.Role === role ? undefined : { ...spec, Role: role },
+        );
         if (changed) ctx.stdout.write(role === 'manager' ? `Node ${name} ${done}.\n` : `Manager ${name} ${done}.\n`);
         else ctx.stderr.write(`Node ${name} is already a ${role}.\n`);
       });

@@ -22,8 +22,15 @@ export function printObjects(
 
 function columns(ctx: Context, driver: boolean): Column<Item>[] {
   const now = ctx.clock.now();
-  const column = (field: string, header: string, value: (item: Item) => unknown, shown = true): Column<Item> => ({ field, header, shown, value });
-  const driverColumn = column('Driver', 'DRIVER', (item) => ('Driver' in item.Spec ? (item.Spec.Driver?.Name ?? '') : ''));
+  const column = (field: string, header: string, value: (item: Item) => unknown, shown = true): Column<Item> => ({
+    field,
+    header,
+    shown,
+    value,
+  });
+  const driverColumn = column('Driver', 'DRIVER', (item) =>
+    'Driver' in item.Spec ? (item.Spec.Driver?.Name ?? '') : '',
+  );
   return [
     column('ID', 'ID', (item) => item.ID),
     column('Name', 'NAME', (item) => item.Spec.Name),

@@ -43,7 +43,11 @@ export function modeText(service: ApiService): string {
 }
 
 function replicasText(service: ApiService): string {
-  const { RunningTasks: running = 0, DesiredTasks: desired = 0, CompletedTasks: completed = 0 } = service.ServiceStatus ?? {};
+  const {
+    RunningTasks: running = 0,
+    DesiredTasks: desired = 0,
+    CompletedTasks: completed = 0,
+  } = service.ServiceStatus ?? {};
   const { Mode, TaskTemplate } = service.Spec;
   const max = TaskTemplate.Placement?.MaxReplicas ?? 0;
   const perNode = max > 0 ? `max ${max} per node` : '';
@@ -64,10 +68,15 @@ export function portsText(ports: readonly PortConfig[]): string {
   const groups: { published: number; target: number; protocol: string; count: number }[] = [];
   for (const port of sorted) {
     const last = groups.at(-1);
-    const joins = last?.protocol === port.protocol && last.published + last.count === port.published && last.target + last.count === port.target;
+    const joins =
+      last?.protocol === port.protocol &&
+      last.published + last.count === port.published &&
+      last.target + last.count === port.target;
     if (last !== undefined && joins) last.count++;
     else groups.push({ ...port, count: 1 });
   }
   const range = (first: number, count: number) => (count === 1 ? `${first}` : `${first}-${first + count - 1}`);
-  return groups.map((group) => `*:${range(group.published, group.count)}->${range(group.target, group.count)}/${group.protocol}`).join(', ');
+  return groups
+    .map((group) => `*:${range(group.published, group.count)}->${range(group.target, group.count)}/${group.protocol}`)
+    .join(', ');
 }

@@ -30,8 +30,15 @@ test.each([
 
 describe('cells', () => {
   test('neighbouring ports of the whole cluster are joined, host ports left out', () => {
-    const port = (published: number, target: number, mode = 'ingress') => ({ PublishedPort: published, TargetPort: target, PublishMode: mode, Protocol: 'tcp' });
-    expect(portsText([port(81, 81), port(80, 80), port(90, 9), port(8080, 80, 'host')])).toBe('*:80-81->80-81/tcp, *:90->9/tcp');
+    const port = (published: number, target: number, mode = 'ingress') => ({
+      PublishedPort: published,
+      TargetPort: target,
+      PublishMode: mode,
+      Protocol: 'tcp',
+    });
+    expect(portsText([port(81, 81), port(80, 80), port(90, 9), port(8080, 80, 'host')])).toBe(
+      '*:80-81->80-81/tcp, *:90->9/tcp',
+    );
   });
 
   test('names sort by number, digests are cut, long texts too', () => {

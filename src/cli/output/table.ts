@@ -31,12 +31,19 @@ export function renderTable(rows: readonly (readonly string[])[]): string {
 }
 
 /** Prints rows as a table, as JSON lines, or through a template, as `--format` says. */
-export function printList<Row>(ctx: Context, columns: readonly Column<Row>[], rows: readonly Row[], options: ListOptions): void {
+export function printList<Row>(
+  ctx: Context,
+  columns: readonly Column<Row>[],
+  rows: readonly Row[],
+  options: ListOptions,
+): void {
   const format = (options.format ?? 'table').trim() === '' ? 'table' : (options.format ?? 'table').trim();
   if (format === 'json') {
     const sorted = [...columns].sort((a, b) => (a.field < b.field ? -1 : 1));
     for (const row of rows) {
-      const entries = sorted.map((column) => [column.field, column.value(row)]).filter(([, value]) => typeof value !== 'function');
+      const entries = sorted
+        .map((column) => [column.field, column.value(row)])
+        .filter(([, value]) => typeof value !== 'function');
       ctx.stdout.write(`${JSON.stringify(Object.fromEntries(entries))}\n`);
     }
     return;

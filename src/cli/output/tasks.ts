@@ -85,7 +85,12 @@ async function learn(names: Map<string, string>, id: string, fetch: () => Promis
 }
 
 function columns(ctx: Context, options: TaskListOptions): Column<Row>[] {
-  const column = (field: string, header: string, value: (row: Row) => unknown): Column<Row> => ({ field, header, shown: true, value });
+  const column = (field: string, header: string, value: (row: Row) => unknown): Column<Row> => ({
+    field,
+    header,
+    shown: true,
+    value,
+  });
   return [
     column('ID', 'ID', ({ task }) => (options.trunc ? shortId(task.ID) : task.ID)),
     column('Name', 'NAME', ({ name, history, task }) => taskLabel(name, history, task, options)),

@@ -39,7 +39,9 @@ function renderNode(node: Node, scope: Scope): string {
       return renderNodes(truthy(evaluate(node.expr, scope)) ? node.then : node.otherwise, inner(scope, scope.dot));
     case 'with': {
       const value = evaluate(node.expr, scope);
-      return truthy(value) ? renderNodes(node.then, inner(scope, value)) : renderNodes(node.otherwise, inner(scope, scope.dot));
+      return truthy(value)
+        ? renderNodes(node.then, inner(scope, value))
+        : renderNodes(node.otherwise, inner(scope, scope.dot));
     }
     case 'range':
       return renderRange(node, scope);
@@ -65,7 +67,10 @@ function inner(scope: Scope, dot: unknown): Scope {
 
 function entriesOf(value: unknown): [unknown, unknown][] {
   if (Array.isArray(value)) return value.map((item, index) => [index, item]);
-  if (isRecord(value)) return Object.keys(value).sort().map((key) => [key, value[key]]);
+  if (isRecord(value))
+    return Object.keys(value)
+      .sort()
+      .map((key) => [key, value[key]]);
   if (value === undefined || value === null) return [];
   throw failure(`range can't iterate over ${goText(value)}`);
 }
@@ -83,12 +88,21 @@ function evaluate(expr: Expr, scope: Scope): unknown {
     case 'field':
       return call(fieldOf(evaluate(expr.base, scope), expr, scope), []);
     case 'method': {
-      const target = expr.target.kind === 'field' ? fieldOf(evaluate(expr.target.base, scope), expr.target, scope) : evaluate(expr.target, scope);
+      const target =
+        expr.target.kind === 'field'
+          ? fieldOf(evaluate(expr.target.base, scope), expr.target, scope)
+          : evaluate(expr.target, scope);
       if (typeof target !== 'function') throw failure("can't give argument to non-function");
-      return call(target, expr.args.map((arg) => evaluate(arg, scope)));
+      return call(
+        target,
+        expr.args.map((arg) => evaluate(arg, scope)),
+      );
     }
     case 'call':
-      return callFunction(expr.name, expr.args.map((arg) => evaluate(arg, scope)));
+      return callFunction(
+        expr.name,
+        expr.args.map((arg) => evaluate(arg, scope)),
+      );
     case 'pipe':
       return evaluatePipe(expr, scope);
   }
@@ -135,7 +149,8 @@ const functions: Readonly<Record<string, (...args: unknown[]) => unknown>> = {
     return body === '' ? '' : `${' '.repeat(count(left))}${body}${' '.repeat(count(right))}`;
   },
   truncate: (text, size) => goText(text).slice(0, count(size)),
-  len: (value) => (Array.isArray(value) || typeof value === 'string' ? value.length : Object.keys(isRecord(value) ? value : {}).length),
+  len: (value) =>
+    Array.isArray(value) || typeof value === 'string' ? value.length : Object.keys(isRecord(value) ? value : {}).length,
   index: (value, ...keys) => keys.reduce((at, key) => indexInto(at, key), value),
   eq: (first, ...rest) => rest.some((other) => first === other),
   ne: (first, second) => first !== second,
@@ -159,7 +174,8 @@ function indexInto(value: unknown, key: unknown): unknown {
   if (value === undefined || value === null) return undefined;
   if (Array.isArray(value) || typeof value === 'string') {
     const at = Number(key);
-    if (!Number.isInteger(at) || at < 0 || at >= value.length) throw failure(`error calling index: index out of range: ${goText(key)}`);
+    if (!Number.isInteger(at) || at < 0 || at >= value.length)
+      throw failure(`error calling index: index out of range: ${goText(key)}`);
     return value[at];
   }
   if (!isRecord(value)) throw failure(`error calling index: can't index ${goText(value)}`);

@@ -45,7 +45,11 @@ export function progressOf(service: ApiService, tasks: readonly ApiTask[], nodes
   return replicatedProgress(Mode.Replicated?.Replicas ?? 1, tasks, { live, rollback });
 }
 
-function replicatedProgress(replicas: number, tasks: readonly ApiTask[], context: { live: ReadonlySet<string>; rollback: boolean }): Progress {
+function replicatedProgress(
+  replicas: number,
+  tasks: readonly ApiTask[],
+  context: { live: ReadonlySet<string>; rollback: boolean },
+): Progress {
   const bySlot = pick(tasks, context.live, (task) => String(task.Slot ?? 0));
   const wanted = [...bySlot.values()].filter((task) => !isTerminal(task.DesiredState));
   const running = wanted.filter((task) => task.Status.State === 'running').length;
@@ -64,7 +68,8 @@ function globalProgress(tasks: readonly ApiTask[], live: ReadonlySet<string>, ro
   const wanted = [...byNode.values()].filter((task) => !isTerminal(task.DesiredState));
   const running = wanted.filter((task) => task.Status.State === 'running').length;
   const slots = wanted.map((task) => ({ label: (task.NodeID ?? '').slice(0, 12), text: slotText(task) }));
-  if (wanted.length === 0) return { header: 'overall progress: waiting for new tasks', slots: [], converged: false, job: false };
+  if (wanted.length === 0)
+    return { header: 'overall progress: waiting for new tasks', slots: [], converged: false, job: false };
   return {
     header: header(running, wanted.length, rollback),
     slots: slots.length > slotsShownMax ? [] : slots,
@@ -99,7 +104,11 @@ function header(running: number, total: number, rollback: boolean): string {
 }
 
 /** One task per group: the one meant to be furthest from its end; tasks on nodes that are away do not count. */
-function pick(tasks: readonly ApiTask[], live: ReadonlySet<string>, groupOf: (task: ApiTask) => string): Map<string, ApiTask> {
+function pick(
+  tasks: readonly ApiTask[],
+  live: ReadonlySet<string>,
+  groupOf: (task: ApiTask) => string,
+): Map<string, ApiTask> {
   const picked = new Map<string, ApiTask>();
   for (const task of tasks) {
     if (task.NodeID !== undefined && task.NodeID !== '' && !live.has(task.NodeID)) continue;

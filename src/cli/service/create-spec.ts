@@ -1,10 +1,20 @@
 /** `service create` flags → service spec, key for key what Docker's client posts. Pure. */
 import { ClusterError } from '../../lib/errors.ts';
-import type { ContainerSpec, GenericResource, Mount, NetworkAttachmentConfig, PortConfig, ServiceMode, ServiceSpec, TaskSpec, Ulimit } from '../../model/spec.ts';
+import type {
+  ContainerSpec,
+  GenericResource,
+  Mount,
+  NetworkAttachmentConfig,
+  PortConfig,
+  ServiceMode,
+  ServiceSpec,
+  TaskSpec,
+  Ulimit,
+} from '../../model/spec.ts';
 import { effectiveCapabilities, splitWords } from '../../stack/values.ts';
 import { labelMap } from '../options.ts';
-import { withDefaultTag } from './image.ts';
 import type { CommonFlags } from './flags.ts';
+import { withDefaultTag } from './image.ts';
 import { type FileReference, parseCredentialSpec } from './parse-values.ts';
 import { defined, healthcheck, logDriver, resources, restartPolicy, updateConfig } from './policies.ts';
 
@@ -74,9 +84,13 @@ function serviceMode(flags: CreateFlags): ServiceMode {
       return { ReplicatedJob: { MaxConcurrent: maxConcurrent ?? replicas ?? 1, TotalCompletions: replicas ?? 1 } };
     case 'global':
     case 'global-job':
-      if (replicas !== undefined) throw new ClusterError('invalid', 'replicas can only be used with replicated or replicated-job mode');
+      if (replicas !== undefined)
+        throw new ClusterError('invalid', 'replicas can only be used with replicated or replicated-job mode');
       if ((replicasMaxPerNode ?? 0) > 0) {
-        throw new ClusterError('invalid', 'replicas-max-per-node can only be used with replicated or replicated-job mode');
+        throw new ClusterError(
+          'invalid',
+          'replicas-max-per-node can only be used with replicated or replicated-job mode',
+        );
       }
       return mode === 'global' ? { Global: {} } : { GlobalJob: {} };
     default:
@@ -92,11 +106,15 @@ function taskSpec(input: CreateInput): TaskSpec {
   const generic = flags.genericResource ?? [];
   return {
     ContainerSpec: containerSpec(input),
-    Resources: generic.length > 0 ? { ...base, Reservations: { ...base.Reservations, GenericResources: generic } } : base,
+    Resources:
+      generic.length > 0 ? { ...base, Reservations: { ...base.Reservations, GenericResources: generic } } : base,
     ...(restart === undefined ? {} : { RestartPolicy: restart }),
     Placement: {
       ...listPart('Constraints', flags.constraint),
-      ...listPart('Preferences', (flags.placementPref ?? []).map((descriptor) => ({ Spread: { SpreadDescriptor: descriptor } }))),
+      ...listPart(
+        'Preferences',
+        (flags.placementPref ?? []).map((descriptor) => ({ Spread: { SpreadDescriptor: descriptor } })),
+      ),
       ...((flags.replicasMaxPerNode ?? 0) > 0 ? { MaxReplicas: flags.replicasMaxPerNode ?? 0 } : {}),
     },
     ...listPart('Networks', flags.network),
@@ -131,12 +149,18 @@ function containerSpec(input: CreateInput): ContainerSpec {
     ...(flags.readOnly === true ? { ReadOnly: true } : {}),
     ...listPart('Mounts', flags.mount),
     ...listPart('Hosts', flags.host),
-    DNSConfig: { ...listPart('Nameservers', flags.dns), ...listPart('Search', flags.dnsSearch), ...listPart('Options', flags.dnsOption) },
+    DNSConfig: {
+      ...listPart('Nameservers', flags.dns),
+      ...listPart('Search', flags.dnsSearch),
+      ...listPart('Options', flags.dnsOption),
+    },
     ...mapPart('Sysctls', flags.sysctl),
     ...listPart('CapabilityAdd', capabilities.add),
     ...listPart('CapabilityDrop', capabilities.drop),
     ...listPart('Ulimits', flags.ulimit),
-    ...(flags.credentialSpec === undefined ? {} : { Privileges: { CredentialSpec: parseCredentialSpec(flags.credentialSpec) } }),
+    ...(flags.credentialSpec === undefined
+      ? {}
+      : { Privileges: { CredentialSpec: parseCredentialSpec(flags.credentialSpec) } }),
   };
 }
 
@@ -151,7 +175,8 @@ export function environmentOf(input: Pick<CreateInput, 'flags' | 'envFileLines' 
 }
 
 export function resolveEnv(entry: string, environment: Readonly<Record<string, string | undefined>>): string {
-  if (entry === '' || entry.startsWith('=')) throw new ClusterError('invalid', `invalid environment variable: ${entry}`);
+  if (entry === '' || entry.startsWith('='))
+    throw new ClusterError('invalid', `invalid environment variable: ${entry}`);
   if (entry.includes('=')) return entry;
   const own = environment[entry];
   return own === undefined ? entry : `${entry}=${own}`;
@@ -165,5 +190,7 @@ export function listPart<K extends string, T>(key: K, list: readonly T[] | undef
 }
 
 function mapPart<K extends string>(key: K, pairs: readonly string[] | undefined): Part<K, Record<string, string>> {
-  return pairs === undefined || pairs.length === 0 ? {} : ({ [key]: labelMap(pairs) } as Part<K, Record<string, string>>);
+  return pairs === undefined || pairs.length === 0
+    ? {}
+    : ({ [key]: labelMap(pairs) } as Part<K, Record<string, string>>);
 }

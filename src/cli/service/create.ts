@@ -3,12 +3,20 @@ import type { ServiceSpec } from '../../model/spec.ts';
 import { parsePublish } from '../../stack/ports.ts';
 import type { Context } from '../context.ts';
 import { collect, collectAs, collectLabel } from '../options.ts';
-import { readEnvFiles } from './env-file.ts';
 import { type CreateFlags, createSpec } from './create-spec.ts';
+import { readEnvFiles } from './env-file.ts';
 import { addCommonFlags } from './flags.ts';
 import { pinImage } from './image.ts';
 import { parseMount } from './parse-mount.ts';
-import { parseDnsServer, parseFileReference, parseGenericResource, parseHost, parseNetwork, parsePreference, parseUlimit } from './parse-values.ts';
+import {
+  parseDnsServer,
+  parseFileReference,
+  parseGenericResource,
+  parseHost,
+  parseNetwork,
+  parsePreference,
+  parseUlimit,
+} from './parse-values.ts';
 import { waitForService } from './progress.ts';
 import { resolveConfigs, resolveNetworks, resolveSecrets } from './references.ts';
 import { registryAuth } from './registry-auth.ts';
@@ -43,7 +51,10 @@ export function define(command: Command, ctx: Context): void {
     .action((image: string, args: string[], flags: CreateFlags) => createService(ctx, { image, args, flags }));
 }
 
-async function createService(ctx: Context, given: { image: string; args: string[]; flags: CreateFlags }): Promise<void> {
+async function createService(
+  ctx: Context,
+  given: { image: string; args: string[]; flags: CreateFlags },
+): Promise<void> {
   const { flags } = given;
   const envFileLines = await readEnvFiles(ctx, flags.envFile ?? []);
   const auth = flags.withRegistryAuth === true ? await registryAuth(ctx, given.image) : undefined;

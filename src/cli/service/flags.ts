@@ -79,7 +79,11 @@ function addContainerFlags(command: Command): void {
     .option('--health-interval <duration>', 'Time between running the check (ms|s|m|h)', duration)
     .option('--health-retries <count>', 'Consecutive failures needed to report unhealthy', uint)
     .option('--health-start-interval <duration>', 'Time between checks during the start period (ms|s|m|h)', duration)
-    .option('--health-start-period <duration>', 'Start period before retries count towards unhealthy (ms|s|m|h)', duration)
+    .option(
+      '--health-start-period <duration>',
+      'Start period before retries count towards unhealthy (ms|s|m|h)',
+      duration,
+    )
     .option('--health-timeout <duration>', 'Maximum time to allow one check to run (ms|s|m|h)', duration)
     .option('--no-healthcheck', 'Disable any container-specified HEALTHCHECK')
     .option('--hostname <name>', 'Container hostname')
@@ -94,7 +98,11 @@ function addContainerFlags(command: Command): void {
     .option('--read-only', "Mount the container's root filesystem as read only")
     .option('--reserve-cpu <cpus>', 'Reserve CPUs', cpus)
     .option('--reserve-memory <bytes>', 'Reserve memory', bytes)
-    .option('--stop-grace-period <duration>', 'Time to wait before force killing a container (ns|us|ms|s|m|h)', duration)
+    .option(
+      '--stop-grace-period <duration>',
+      'Time to wait before force killing a container (ns|us|ms|s|m|h)',
+      duration,
+    )
     .option('--stop-signal <signal>', 'Signal to stop the container')
     .option('-t, --tty', 'Allocate a pseudo-TTY')
     .option('-u, --user <user>', 'Username or UID (<name|uid>[:<group|gid>])')
@@ -111,7 +119,10 @@ function addPolicyFlags(command: Command): void {
     .option('--restart-delay <duration>', 'Delay between restart attempts (ns|us|ms|s|m|h)', duration)
     .option('--restart-max-attempts <count>', 'Maximum number of restarts before giving up', uint)
     .option('--restart-window <duration>', 'Window used to evaluate the restart policy (ns|us|ms|s|m|h)', duration);
-  for (const [flag, what] of [['update', 'updates'], ['rollback', 'task rollbacks']] as const) {
+  for (const [flag, what] of [
+    ['update', 'updates'],
+    ['rollback', 'task rollbacks'],
+  ] as const) {
     command
       .option(`--${flag}-delay <duration>`, `Delay between ${what} (ns|us|ms|s|m|h)`, duration)
       .option(`--${flag}-failure-action <action>`, `Action on ${flag} failure`)

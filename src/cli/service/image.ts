@@ -1,3 +1,4 @@
+import { ConnectionError } from '../../client/errors.ts';
 import type { Client } from '../../client/index.ts';
 import type { Platform, ServiceSpec } from '../../model/spec.ts';
 
@@ -23,7 +24,8 @@ export async function pinImage(client: Client, spec: ServiceSpec, warn: (text: s
     if (!digestPattern.test(digest)) throw new Error(`no digest in the answer`);
     const platforms = (answer.Platforms ?? []).map(platform);
     return withImage(spec, `${image}@${digest}`, platforms);
-  } catch {
+  } catch (error) {
+    if (error instanceof ConnectionError) throw error;
     warn(
       `image ${image} could not be accessed on a registry to record\nits digest. Each node will access ${image} independently,\n` +
         'possibly leading to different nodes running different\nversions of the image.\n\n',
@@ -35,7 +37,10 @@ export async function pinImage(client: Client, spec: ServiceSpec, warn: (text: s
 /** Docker does not record the architecture of ARM images: their names are too vague to match nodes by. */
 function platform(found: { readonly architecture?: string; readonly os?: string }): Platform {
   const architecture = /^(arm|aarch)/.test(found.architecture ?? '') ? '' : (found.architecture ?? '');
-  return { ...(architecture === '' ? {} : { Architecture: architecture }), ...(found.os === undefined ? {} : { OS: found.os }) };
+  return {
+    ...(architecture === '' ? {} : { Architecture: architecture }),
+    ...(found.os === undefined ? {} : { OS: found.os }),
+  };
 }
 
 function withImage(spec: ServiceSpec, image: string, platforms: readonly Platform[]): ServiceSpec {

@@ -54,7 +54,9 @@ function updateStatus(service: ApiService, ctx: Context): string {
 
 function placement(task: TaskSpec): string {
   const constraints = task.Placement?.Constraints ?? [];
-  const preferences = (task.Placement?.Preferences ?? []).map((preference) => `spread=${preference.Spread?.SpreadDescriptor ?? ''}`);
+  const preferences = (task.Placement?.Preferences ?? []).map(
+    (preference) => `spread=${preference.Spread?.SpreadDescriptor ?? ''}`,
+  );
   return heading(
     'Placement',
     line('Constraints', constraints.length === 0 ? undefined : `[${constraints.join(' ')}]`, 1) +
@@ -77,9 +79,18 @@ function updateLines(config: UpdateConfig | undefined): string {
 }
 
 function container(spec: ContainerSpec): string {
-  const files = [...(spec.Secrets ?? []).map((secret) => ({ kind: 'secret', name: secret.SecretName, file: secret.File }))];
-  const configs = (spec.Configs ?? []).map((config) => ({ kind: 'config', name: config.ConfigName, file: config.File }));
-  const mounts = (spec.Mounts ?? []).map((mount) => `  ${mount.Target} (${mount.Type}${mount.Source === undefined ? '' : ` from ${mount.Source}`}${mount.ReadOnly === true ? ', read-only' : ''})\n`);
+  const files = [
+    ...(spec.Secrets ?? []).map((secret) => ({ kind: 'secret', name: secret.SecretName, file: secret.File })),
+  ];
+  const configs = (spec.Configs ?? []).map((config) => ({
+    kind: 'config',
+    name: config.ConfigName,
+    file: config.File,
+  }));
+  const mounts = (spec.Mounts ?? []).map(
+    (mount) =>
+      `  ${mount.Target} (${mount.Type}${mount.Source === undefined ? '' : ` from ${mount.Source}`}${mount.ReadOnly === true ? ', read-only' : ''})\n`,
+  );
   return heading(
     'ContainerSpec',
     line('Image', spec.Image, 1) +
@@ -91,7 +102,12 @@ function container(spec: ContainerSpec): string {
       line('Init', spec.Init, 1),
   )
     .concat(heading('Mounts', mounts.join('')))
-    .concat(heading('Files', [...files, ...configs].map(({ kind, name, file }) => `  ${file?.Name ?? ''} (${kind} ${name})\n`).join('')));
+    .concat(
+      heading(
+        'Files',
+        [...files, ...configs].map(({ kind, name, file }) => `  ${file?.Name ?? ''} (${kind} ${name})\n`).join(''),
+      ),
+    );
 }
 
 function words(list: readonly string[] | undefined): string | undefined {
@@ -105,7 +121,8 @@ function resources(task: TaskSpec): string {
   const pids = line('Pids', task.Resources?.Limits?.Pids, 2);
   return heading(
     'Resources',
-    heading('Reservations', lines(task.Resources?.Reservations), 1) + heading('Limits', lines(task.Resources?.Limits) + pids, 1),
+    heading('Reservations', lines(task.Resources?.Reservations), 1) +
+      heading('Limits', lines(task.Resources?.Limits) + pids, 1),
   );
 }
 
@@ -118,7 +135,10 @@ function ports(service: ApiService): string {
   return heading(
     'Ports',
     (service.Endpoint?.Ports ?? service.Spec.EndpointSpec?.Ports ?? [])
-      .map((port) => `  ${port.PublishedPort ?? ''}->${port.TargetPort}/${port.Protocol ?? 'tcp'} (${port.PublishMode ?? 'ingress'})\n`)
+      .map(
+        (port) =>
+          `  ${port.PublishedPort ?? ''}->${port.TargetPort}/${port.Protocol ?? 'tcp'} (${port.PublishMode ?? 'ingress'})\n`,
+      )
       .join(''),
   );
 }

@@ -113,7 +113,9 @@ async function formatFrame(frame: LogFrame, names: TaskNames, options: Options):
     throw new ClusterError('internal', 'the log stream lacks the ids of task, node and service');
   }
   const prefix = await names.prefix({ task, node, service });
-  const extra = [...details].filter(([key]) => !key.startsWith('com.docker.swarm.')).map(([key, value]) => `${key}=${value}`);
+  const extra = [...details]
+    .filter(([key]) => !key.startsWith('com.docker.swarm.'))
+    .map(([key, value]) => `${key}=${value}`);
   const shown = options.details === true && extra.length > 0 ? `${extra.join(',')} ` : '';
   return `${options.timestamps === true ? `${head[0]} ` : ''}${prefix} | ${shown}${message}`;
 }
@@ -132,10 +134,13 @@ function splitHead(text: string, count: number): [string[], string] {
 function parseDetails(text: string): Map<string, string> {
   const decode = (part: string) => decodeURIComponent(part.replaceAll('+', ' '));
   return new Map(
-    text.split(',').filter((pair) => pair.includes('=')).map((pair): [string, string] => {
-      const at = pair.indexOf('=');
-      return [decode(pair.slice(0, at)), decode(pair.slice(at + 1))];
-    }),
+    text
+      .split(',')
+      .filter((pair) => pair.includes('='))
+      .map((pair): [string, string] => {
+        const at = pair.indexOf('=');
+        return [decode(pair.slice(0, at)), decode(pair.slice(at + 1))];
+      }),
   );
 }
 

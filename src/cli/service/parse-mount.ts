@@ -129,7 +129,10 @@ function readRecursion(draft: Draft, value: string): void {
   };
   const key = keys[value];
   if (key === undefined) {
-    throw new ClusterError('invalid', `invalid value for bind-recursive: ${value} (must be "enabled", "disabled", "writable", or "readonly")`);
+    throw new ClusterError(
+      'invalid',
+      `invalid value for bind-recursive: ${value} (must be "enabled", "disabled", "writable", or "readonly")`,
+    );
   }
   draft.bind[key] = true;
 }
@@ -155,7 +158,14 @@ function finish(draft: Draft): Mount {
   const volume = {
     ...draft.volume,
     ...(Object.keys(draft.volumeLabels).length > 0 ? { Labels: draft.volumeLabels } : {}),
-    ...(hasDriver ? { DriverConfig: { ...(draft.driver === '' ? {} : { Name: draft.driver }), ...nonEmpty('Options', draft.driverOptions) } } : {}),
+    ...(hasDriver
+      ? {
+          DriverConfig: {
+            ...(draft.driver === '' ? {} : { Name: draft.driver }),
+            ...nonEmpty('Options', draft.driverOptions),
+          },
+        }
+      : {}),
   };
   const parts = { volume, bind: draft.bind, tmpfs: draft.tmpfs, image: draft.image };
   for (const [kind, options] of Object.entries(parts)) {

@@ -34,7 +34,12 @@ function reference(given: Readonly<Record<string, string>>): FileReference {
   if (!/^[0-7]+$/.test(mode)) throw new ClusterError('invalid', `invalid mode specified: ${mode}`);
   return {
     source,
-    file: { Name: given['target'] || source, UID: given['uid'] ?? '0', GID: given['gid'] ?? '0', Mode: Number.parseInt(mode, 8) },
+    file: {
+      Name: given['target'] || source,
+      UID: given['uid'] ?? '0',
+      GID: given['gid'] ?? '0',
+      Mode: Number.parseInt(mode, 8),
+    },
   };
 }
 
@@ -51,7 +56,8 @@ export function parseNetwork(text: string): NetworkAttachmentConfig {
     else if (key.toLowerCase() === 'alias') aliases.push(value);
     else if (key.toLowerCase() === 'driver-opt') {
       const [option, optionValue] = splitOnce(value, '=');
-      if (optionValue === undefined) throw new ClusterError('invalid', 'invalid key value pair format in driver options');
+      if (optionValue === undefined)
+        throw new ClusterError('invalid', 'invalid key value pair format in driver options');
       driverOpts[option] = optionValue;
     } else throw new ClusterError('invalid', `invalid field key ${key}`);
   }
@@ -78,9 +84,13 @@ export function parseUlimit(text: string): Ulimit {
 /** `--generic-resource kind=3`. */
 export function parseGenericResource(text: string): GenericResource {
   const [kind, value] = splitOnce(text, '=');
-  if (value === undefined || kind === '') throw new ClusterError('invalid', `invalid generic-resource request: ${text}`);
+  if (value === undefined || kind === '')
+    throw new ClusterError('invalid', `invalid generic-resource request: ${text}`);
   if (!/^\d+$/.test(value)) {
-    throw new ClusterError('invalid', `invalid generic-resource request \`${text}\`, Named Generic Resources is not supported for service create or update`);
+    throw new ClusterError(
+      'invalid',
+      `invalid generic-resource request \`${text}\`, Named Generic Resources is not supported for service create or update`,
+    );
   }
   return { DiscreteResourceSpec: { Kind: kind, Value: Number(value) } };
 }
@@ -88,8 +98,10 @@ export function parseGenericResource(text: string): GenericResource {
 /** `--placement-pref spread=node.labels.x`. */
 export function parsePreference(text: string): string {
   const [strategy, descriptor] = splitOnce(text, '=');
-  if (descriptor === undefined) throw new ClusterError('invalid', 'placement preference must be of the format "<strategy>=<arg>"');
-  if (strategy !== 'spread') throw new ClusterError('invalid', `unsupported placement preference ${strategy} (only spread is supported)`);
+  if (descriptor === undefined)
+    throw new ClusterError('invalid', 'placement preference must be of the format "<strategy>=<arg>"');
+  if (strategy !== 'spread')
+    throw new ClusterError('invalid', `unsupported placement preference ${strategy} (only spread is supported)`);
   return descriptor;
 }
 
@@ -110,7 +122,10 @@ export function parseDnsServer(text: string): string {
 export function parseCredentialSpec(text: string): Record<string, string> {
   const match = /^(config|file|registry):\/\/(.*)$/.exec(text);
   if (match === null) {
-    throw new ClusterError('invalid', 'invalid credential spec: value must be prefixed with "config://", "file://", or "registry://"');
+    throw new ClusterError(
+      'invalid',
+      'invalid credential spec: value must be prefixed with "config://", "file://", or "registry://"',
+    );
   }
   const key = { config: 'Config', file: 'File', registry: 'Registry' }[match[1] ?? ''] ?? 'Config';
   return { [key]: match[2] ?? '' };

@@ -8,7 +8,8 @@ const second = 1_000_000_000;
 
 export function restartPolicy(flags: CommonFlags, current: RestartPolicy | undefined): RestartPolicy | undefined {
   const { restartCondition, restartDelay, restartMaxAttempts, restartWindow } = flags;
-  if ([restartCondition, restartDelay, restartMaxAttempts, restartWindow].every((value) => value === undefined)) return current;
+  if ([restartCondition, restartDelay, restartMaxAttempts, restartWindow].every((value) => value === undefined))
+    return current;
   const window = restartWindow ?? current?.Window;
   return {
     Condition: restartCondition ?? current?.Condition ?? 'any',
@@ -18,7 +19,11 @@ export function restartPolicy(flags: CommonFlags, current: RestartPolicy | undef
   };
 }
 
-export function updateConfig(flags: CommonFlags, kind: 'update' | 'rollback', current: UpdateConfig | undefined): UpdateConfig | undefined {
+export function updateConfig(
+  flags: CommonFlags,
+  kind: 'update' | 'rollback',
+  current: UpdateConfig | undefined,
+): UpdateConfig | undefined {
   const given =
     kind === 'update'
       ? {
@@ -39,7 +44,13 @@ export function updateConfig(flags: CommonFlags, kind: 'update' | 'rollback', cu
         };
   const set = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
   if (Object.keys(set).length === 0) return current;
-  const defaults = { Parallelism: 1, FailureAction: 'pause', Monitor: 5 * second, MaxFailureRatio: 0, Order: 'stop-first' };
+  const defaults = {
+    Parallelism: 1,
+    FailureAction: 'pause',
+    Monitor: 5 * second,
+    MaxFailureRatio: 0,
+    Order: 'stop-first',
+  };
   return { ...defaults, ...current, ...set };
 }
 
@@ -59,7 +70,8 @@ export function healthcheck(flags: CommonFlags, current: Healthcheck | undefined
   }
   if (!any) return current;
   const kept = current?.Test?.[0] === 'NONE' ? {} : current;
-  const test = flags.healthCmd === undefined ? {} : { Test: flags.healthCmd === '' ? [] : ['CMD-SHELL', flags.healthCmd] };
+  const test =
+    flags.healthCmd === undefined ? {} : { Test: flags.healthCmd === '' ? [] : ['CMD-SHELL', flags.healthCmd] };
   return { ...kept, ...test, ...given };
 }
 

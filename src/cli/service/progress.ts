@@ -3,11 +3,11 @@
  * so they are read every 200 ms, as Docker's client does; an event about the service makes it look at once.
  */
 import type { ApiService, Client } from '../../client/index.ts';
-import { describeError } from '../describe-error.ts';
+import { formatDuration } from '../../stack/values.ts';
 import type { Context } from '../context.ts';
+import { describeError } from '../describe-error.ts';
 import { CliError } from '../failure.ts';
 import { type Progress, progressOf } from './converge.ts';
-import { formatDuration } from '../../stack/values.ts';
 
 const pollMs = 200;
 const defaultMonitorNanos = 5_000_000_000;

@@ -34,7 +34,10 @@ async function listTasks(ctx: Context, names: readonly string[], options: Option
 
 /** Full id first, then name, then an id prefix that fits one service only. */
 async function findServices(client: Client, names: readonly string[]): Promise<{ ids: string[]; missing: string[] }> {
-  const [byId, byName] = await Promise.all([client.services({ id: [...names] }), client.services({ name: [...names] })]);
+  const [byId, byName] = await Promise.all([
+    client.services({ id: [...names] }),
+    client.services({ name: [...names] }),
+  ]);
   const ids: string[] = [];
   const missing: string[] = [];
   for (const name of names) {

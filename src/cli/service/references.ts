@@ -47,6 +47,8 @@ export async function resolveNetworks(
   client: Client,
   networks: readonly NetworkAttachmentConfig[],
 ): Promise<NetworkAttachmentConfig[]> {
-  const resolved = await Promise.all(networks.map(async (network) => ({ ...network, Target: (await client.network(network.Target)).Id })));
+  const resolved = await Promise.all(
+    networks.map(async (network) => ({ ...network, Target: (await client.network(network.Target)).Id })),
+  );
   return resolved.sort((a, b) => (a.Target < b.Target ? -1 : 1));
 }

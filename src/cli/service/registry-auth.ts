@@ -12,7 +12,10 @@ export async function registryAuth(ctx: Context, image: string): Promise<string>
   const entry = config.auths?.[server] ?? config.auths?.[`https://${server}`];
   if (entry?.auth === undefined || entry.auth === '') {
     if ((config.credHelpers?.[server] ?? config.credsStore) !== undefined) {
-      throw new ClusterError('unimplemented', 'credential helpers (credsStore, credHelpers) are not supported yet: use docker login without one');
+      throw new ClusterError(
+        'unimplemented',
+        'credential helpers (credsStore, credHelpers) are not supported yet: use docker login without one',
+      );
     }
     return encode({});
   }

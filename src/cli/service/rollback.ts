@@ -14,10 +14,17 @@ export function define(command: Command, ctx: Context): void {
 }
 
 /** Asks for the previous spec; also behind `service update --rollback`. */
-export async function rollback(ctx: Context, name: string, options: { detach?: boolean; quiet?: boolean }): Promise<void> {
+export async function rollback(
+  ctx: Context,
+  name: string,
+  options: { detach?: boolean; quiet?: boolean },
+): Promise<void> {
   const client = await ctx.client();
   const service = await client.service(name);
-  const { Warnings } = await client.updateService(service.ID, service.Spec, { version: service.Version.Index, rollback: true });
+  const { Warnings } = await client.updateService(service.ID, service.Spec, {
+    version: service.Version.Index,
+    rollback: true,
+  });
   for (const warning of Warnings ?? []) ctx.stderr.write(`${warning}\n`);
   ctx.stdout.write(`${name}\n`);
   if (options.detach !== true) await waitForService(ctx, name, { quiet: options.quiet === true });

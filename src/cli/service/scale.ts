@@ -18,7 +18,9 @@ export function define(command: Command, ctx: Context): void {
     .usage('SERVICE=REPLICAS [SERVICE=REPLICAS...]')
     .argument('<wishes...>')
     .option('-d, --detach', 'Exit immediately instead of waiting for the service to converge')
-    .action((words: string[], options: { detach?: boolean }) => scale(ctx, words.map(parseWish), options.detach === true));
+    .action((words: string[], options: { detach?: boolean }) =>
+      scale(ctx, words.map(parseWish), options.detach === true),
+    );
 }
 
 function parseWish(word: string): Wish {

@@ -85,10 +85,14 @@ export function updateSpec(spec: ServiceSpec, flags: UpdateFlags, environment: V
 
 function mode(current: ServiceMode, { replicas, maxConcurrent }: UpdateFlags): ServiceMode {
   if (maxConcurrent !== undefined) {
-    throw new ClusterError('unimplemented', 'changing --max-concurrent of a service is not supported: create the job again');
+    throw new ClusterError(
+      'unimplemented',
+      'changing --max-concurrent of a service is not supported: create the job again',
+    );
   }
   if (replicas === undefined) return current;
-  if (current.Replicated === undefined) throw new ClusterError('invalid', 'replicas can only be used with replicated mode');
+  if (current.Replicated === undefined)
+    throw new ClusterError('invalid', 'replicas can only be used with replicated mode');
   return { Replicated: { ...current.Replicated, Replicas: replicas } };
 }
 
@@ -107,14 +111,18 @@ function task(spec: ServiceSpec, flags: UpdateFlags, environment: Variables): Ta
   };
 }
 
-function taskResources(current: ResourceRequirements | undefined, flags: UpdateFlags): { Resources?: ResourceRequirements } {
+function taskResources(
+  current: ResourceRequirements | undefined,
+  flags: UpdateFlags,
+): { Resources?: ResourceRequirements } {
   const plain = [flags.limitCpu, flags.limitMemory, flags.limitPids, flags.reserveCpu, flags.reserveMemory];
   const base = plain.some((value) => value !== undefined) ? resources(flags, current) : current;
   const { genericResourceAdd: add = [], genericResourceRm: remove = [] } = flags;
   if (add.length === 0 && remove.length === 0) return base === undefined ? {} : { Resources: base };
   const kinds = new Map((base?.Reservations?.GenericResources ?? []).map((resource) => [kindOf(resource), resource]));
   for (const kind of remove) {
-    if (!kinds.delete(kind)) throw new ClusterError('invalid', `could not find generic-resource \`${kind}\` to remove it`);
+    if (!kinds.delete(kind))
+      throw new ClusterError('invalid', `could not find generic-resource \`${kind}\` to remove it`);
   }
   for (const resource of add) kinds.set(kindOf(resource), resource);
   return { Resources: { ...base, Reservations: { ...base?.Reservations, GenericResources: [...kinds.values()] } } };
@@ -176,15 +184,24 @@ function containerLists(current: ContainerSpec, flags: UpdateFlags, environment:
     parts.Labels = labels(current.Labels ?? {}, flags.containerLabelAdd, flags.containerLabelRm);
   }
   if (given(flags.envAdd, flags.envRm)) parts.Env = changedEnv(current.Env ?? [], flags, environment);
-  if (given(flags.groupAdd, flags.groupRm)) parts.Groups = listChange(current.Groups, flags.groupAdd, flags.groupRm).sort();
+  if (given(flags.groupAdd, flags.groupRm))
+    parts.Groups = listChange(current.Groups, flags.groupAdd, flags.groupRm).sort();
   if (given(flags.hostAdd, flags.hostRm)) parts.Hosts = changedHosts(current.Hosts ?? [], flags);
   if (given(flags.mountAdd, flags.mountRm)) parts.Mounts = changedMounts(current.Mounts ?? [], flags);
-  if (given(flags.sysctlAdd, flags.sysctlRm)) parts.Sysctls = labels(current.Sysctls ?? {}, flags.sysctlAdd, flags.sysctlRm);
+  if (given(flags.sysctlAdd, flags.sysctlRm))
+    parts.Sysctls = labels(current.Sysctls ?? {}, flags.sysctlAdd, flags.sysctlRm);
   if (given(flags.ulimitAdd, flags.ulimitRm)) {
-    parts.Ulimits = keyedChange(current.Ulimits ?? [], (limit) => limit.Name, { add: flags.ulimitAdd, remove: flags.ulimitRm });
+    parts.Ulimits = keyedChange(current.Ulimits ?? [], (limit) => limit.Name, {
+      add: flags.ulimitAdd,
+      remove: flags.ulimitRm,
+    });
   }
   if (given(flags.capAdd, flags.capDrop)) Object.assign(parts, changedCapabilities(current, flags));
-  if (given(flags.dnsAdd, flags.dnsRm) || given(flags.dnsOptionAdd, flags.dnsOptionRm) || given(flags.dnsSearchAdd, flags.dnsSearchRm)) {
+  if (
+    given(flags.dnsAdd, flags.dnsRm) ||
+    given(flags.dnsOptionAdd, flags.dnsOptionRm) ||
+    given(flags.dnsSearchAdd, flags.dnsSearchRm)
+  ) {
     parts.DNSConfig = {
       Nameservers: listChange(current.DNSConfig?.Nameservers, flags.dnsAdd, flags.dnsRm).sort(),
       Search: listChange(current.DNSConfig?.Search, flags.dnsSearchAdd, flags.dnsSearchRm).sort(),
@@ -198,7 +215,11 @@ function given(...lists: readonly (readonly unknown[] | undefined)[]): boolean {
   return lists.some((list) => list !== undefined);
 }
 
-export function labels(current: Labels, add: readonly string[] | undefined, remove: readonly string[] | undefined): Labels {
+export function labels(
+  current: Labels,
+  add: readonly string[] | undefined,
+  remove: readonly string[] | undefined,
+): Labels {
   const result: Record<string, string> = { ...current };
   for (const key of remove ?? []) delete result[key];
   return { ...result, ...labelMap(add) };
@@ -223,7 +244,11 @@ function keyedChange<T>(
   return [...items.values()];
 }
 
-function listChange(current: readonly string[] | undefined, add: readonly string[] | undefined, remove: readonly string[] | undefined): string[] {
+function listChange(
+  current: readonly string[] | undefined,
+  add: readonly string[] | undefined,
+  remove: readonly string[] | undefined,
+): string[] {
   const kept = (current ?? []).filter((item) => !(remove ?? []).includes(item));
   return [...new Set([...kept, ...(add ?? [])])];
 }
@@ -250,7 +275,10 @@ function compare(a: string, b: string): number {
 }
 
 /** Three states: adding a dropped capability only takes back the drop, and the other way round. */
-function changedCapabilities(current: ContainerSpec, flags: UpdateFlags): Pick<ContainerSpec, 'CapabilityAdd' | 'CapabilityDrop'> {
+function changedCapabilities(
+  current: ContainerSpec,
+  flags: UpdateFlags,
+): Pick<ContainerSpec, 'CapabilityAdd' | 'CapabilityDrop'> {
   const add = new Set(current.CapabilityAdd ?? []);
   const drop = new Set(current.CapabilityDrop ?? []);
   const toAdd = normalizeCapabilities(flags.capAdd ?? []);

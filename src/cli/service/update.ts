@@ -1,7 +1,13 @@
 import type { Command } from 'commander';
 import type { ApiService, Client } from '../../client/index.ts';
 import { ClusterError, isKind } from '../../lib/errors.ts';
-import type { ConfigReference, ContainerSpec, NetworkAttachmentConfig, SecretReference, ServiceSpec } from '../../model/spec.ts';
+import type {
+  ConfigReference,
+  ContainerSpec,
+  NetworkAttachmentConfig,
+  SecretReference,
+  ServiceSpec,
+} from '../../model/spec.ts';
 import { parsePublish } from '../../stack/ports.ts';
 import type { Context } from '../context.ts';
 import { CliError } from '../failure.ts';
@@ -9,7 +15,15 @@ import { collect, collectAs, collectLabel } from '../options.ts';
 import { addCommonFlags } from './flags.ts';
 import { pinImage } from './image.ts';
 import { parseMount } from './parse-mount.ts';
-import { parseDnsServer, parseFileReference, parseGenericResource, parseHost, parseNetwork, parsePreference, parseUlimit } from './parse-values.ts';
+import {
+  parseDnsServer,
+  parseFileReference,
+  parseGenericResource,
+  parseHost,
+  parseNetwork,
+  parsePreference,
+  parseUlimit,
+} from './parse-values.ts';
 import { waitForService } from './progress.ts';
 import { resolveConfigs, resolveNetworks, resolveSecrets } from './references.ts';
 import { registryAuth } from './registry-auth.ts';
@@ -40,8 +54,16 @@ export function define(command: Command, ctx: Context): void {
     ['ulimit', 'a ulimit option', collectAs(parseUlimit)],
   ];
   for (const [name, what, read] of lists) {
-    command.option(`--${name}-add <value>`, `Add or update ${what}`, read as (text: string, previous: unknown) => unknown);
-    command.option(`--${name}-rm <value>`, `Remove ${what}`, name === 'placement-pref' ? collectAs(parsePreference) : collect);
+    command.option(
+      `--${name}-add <value>`,
+      `Add or update ${what}`,
+      read as (text: string, previous: unknown) => unknown,
+    );
+    command.option(
+      `--${name}-rm <value>`,
+      `Remove ${what}`,
+      name === 'placement-pref' ? collectAs(parsePreference) : collect,
+    );
   }
   command
     .option('--args <command>', 'Service command args')
@@ -51,16 +73,24 @@ export function define(command: Command, ctx: Context): void {
     .action((name: string, flags: UpdateFlags) => update(ctx, { name, flags, command }));
 }
 
-async function update(ctx: Context, { name, flags, command }: { name: string; flags: UpdateFlags; command: Command }): Promise<void> {
+async function update(
+  ctx: Context,
+  { name, flags, command }: { name: string; flags: UpdateFlags; command: Command },
+): Promise<void> {
   if (flags.rollback === true) {
     const others = command.options.filter(
-      (option) => !['--rollback', '--detach', '--quiet', '--host'].includes(option.long ?? '') && command.getOptionValueSource(option.attributeName()) === 'cli',
+      (option) =>
+        !['--rollback', '--detach', '--quiet', '--host'].includes(option.long ?? '') &&
+        command.getOptionValueSource(option.attributeName()) === 'cli',
     );
     if (others.length > 0) throw new CliError('Error: other flags may not be combined with --rollback');
     return rollback(ctx, name, flags);
   }
   const client = await ctx.client();
-  const auth = flags.withRegistryAuth === true ? await registryAuth(ctx, flags.image ?? (await client.service(name)).Spec.TaskTemplate.ContainerSpec.Image) : undefined;
+  const auth =
+    flags.withRegistryAuth === true
+      ? await registryAuth(ctx, flags.image ?? (await client.service(name)).Spec.TaskTemplate.ContainerSpec.Image)
+      : undefined;
   const warnings = await write(ctx, client, { name, flags, auth });
   for (const warning of warnings) ctx.stderr.write(`${warning}\n`);
   ctx.stdout.write(`${name}\n`);
@@ -105,17 +135,31 @@ async function changed(ctx: Context, service: ApiService, flags: UpdateFlags): P
   return asks ? pinImage(client, result, (text) => ctx.stderr.write(text)) : result;
 }
 
-async function changedSecrets(client: Client, current: readonly SecretReference[], flags: UpdateFlags): Promise<Partial<ContainerSpec>> {
+async function changedSecrets(
+  client: Client,
+  current: readonly SecretReference[],
+  flags: UpdateFlags,
+): Promise<Partial<ContainerSpec>> {
   if (flags.secretAdd === undefined && flags.secretRm === undefined) return {};
   const added = await resolveSecrets(client, flags.secretAdd ?? []);
-  const kept = current.filter((use) => !(flags.secretRm ?? []).includes(use.SecretName) && added.every((other) => other.SecretName !== use.SecretName));
+  const kept = current.filter(
+    (use) =>
+      !(flags.secretRm ?? []).includes(use.SecretName) && added.every((other) => other.SecretName !== use.SecretName),
+  );
   return { Secrets: [...kept, ...added] };
 }
 
-async function changedConfigs(client: Client, current: readonly ConfigReference[], flags: UpdateFlags): Promise<Partial<ContainerSpec>> {
+async function changedConfigs(
+  client: Client,
+  current: readonly ConfigReference[],
+  flags: UpdateFlags,
+): Promise<Partial<ContainerSpec>> {
   if (flags.configAdd === undefined && flags.configRm === undefined) return {};
   const added = await resolveConfigs(client, flags.configAdd ?? []);
-  const kept = current.filter((use) => !(flags.configRm ?? []).includes(use.ConfigName) && added.every((other) => other.ConfigName !== use.ConfigName));
+  const kept = current.filter(
+    (use) =>
+      !(flags.configRm ?? []).includes(use.ConfigName) && added.every((other) => other.ConfigName !== use.ConfigName),
+  );
   return { Configs: [...kept, ...added] };
 }
 
@@ -126,7 +170,14 @@ async function changedNetworks(
 ): Promise<{ Networks?: readonly NetworkAttachmentConfig[] }> {
   if (flags.networkAdd === undefined && flags.networkRm === undefined) return {};
   const added = await resolveNetworks(client, flags.networkAdd ?? []);
-  const removed = new Set((await resolveNetworks(client, (flags.networkRm ?? []).map((Target) => ({ Target })))).map((network) => network.Target));
+  const removed = new Set(
+    (
+      await resolveNetworks(
+        client,
+        (flags.networkRm ?? []).map((Target) => ({ Target })),
+      )
+    ).map((network) => network.Target),
+  );
   const kept = current.filter((network) => !removed.has(network.Target));
   const twice = added.find((network) => kept.some((other) => other.Target === network.Target));
   if (twice !== undefined) throw new ClusterError('invalid', `service is already attached to network ${twice.Target}`);

@@ -2,7 +2,14 @@ import type { Command } from 'commander';
 import type { ApiService, Client } from '../../client/index.ts';
 import { ClusterError, isKind } from '../../lib/errors.ts';
 import type { ConfigSpec, ServiceSpec } from '../../model/spec.ts';
-import { type FilePlan, imageLabel, namespaceLabel, type NetworkPlan, planStack, type StackPlan } from '../../stack/index.ts';
+import {
+  type FilePlan,
+  imageLabel,
+  type NetworkPlan,
+  namespaceLabel,
+  planStack,
+  type StackPlan,
+} from '../../stack/index.ts';
 import type { Context } from '../context.ts';
 import { causeText } from '../describe-error.ts';
 import { CliError } from '../failure.ts';
@@ -36,12 +43,15 @@ async function deploy(ctx: Context, stack: string, options: Options): Promise<vo
   if (!['always', 'changed', 'never'].includes(resolveImage)) {
     throw new CliError(`Error: Invalid option ${resolveImage} for flag --resolve-image`);
   }
-  if (stack.trim() === '' || /['"]/.test(stack)) throw new CliError(`Error: invalid stack name: ${JSON.stringify(stack)}`);
+  if (stack.trim() === '' || /['"]/.test(stack))
+    throw new CliError(`Error: invalid stack name: ${JSON.stringify(stack)}`);
   const { file } = await load(ctx, options);
   const plan = await planStack(stack, file, ctx.env);
   const client = await ctx.client();
   await checkManager(client);
-  const existing = new Map((await client.services({ label: [`${namespaceLabel}=${stack}`] })).map((service) => [service.Spec.Name, service]));
+  const existing = new Map(
+    (await client.services({ label: [`${namespaceLabel}=${stack}`] })).map((service) => [service.Spec.Name, service]),
+  );
   if (options.prune === true) await prune(ctx, client, { plan, existing });
   await checkExternalNetworks(client, plan);
   await createNetworks(ctx, client, { stack, networks: plan.networks });
@@ -49,22 +59,35 @@ async function deploy(ctx: Context, stack: string, options: Options): Promise<vo
   for (const config of plan.configs) await applyFile(ctx, 'config', { plan: config, api: configApi(client) });
   const names: string[] = [];
   for (const { spec } of plan.services) {
-    await applyService(ctx, client, { spec, existing: existing.get(spec.Name), resolveImage, auth: options.withRegistryAuth === true });
+    await applyService(ctx, client, {
+      spec,
+      existing: existing.get(spec.Name),
+      resolveImage,
+      auth: options.withRegistryAuth === true,
+    });
     names.push(spec.Name);
   }
   if (options.detach === false) await waitForServices(ctx, names, { quiet: options.quiet === true });
   else if (options.detach === undefined && options.quiet !== true) {
-    ctx.stderr.write(`The services are being started in the background: watch them with \`tscluster stack ps ${stack}\`, or wait with --detach=false.\n`);
+    ctx.stderr.write(
+      `The services are being started in the background: watch them with \`tscluster stack ps ${stack}\`, or wait with --detach=false.\n`,
+    );
   }
 }
 
 async function checkManager(client: Client): Promise<void> {
   const { Swarm } = await client.info();
   if (Swarm.ControlAvailable) return;
-  throw new CliError('Error: this node is not a manager of a cluster. Use "tscluster init" or "tscluster join", or run this command on a manager.');
+  throw new CliError(
+    'Error: this node is not a manager of a cluster. Use "tscluster init" or "tscluster join", or run this command on a manager.',
+  );
 }
 
-async function prune(ctx: Context, client: Client, { plan, existing }: { plan: StackPlan; existing: ReadonlyMap<string, ApiService> }): Promise<void> {
+async function prune(
+  ctx: Context,
+  client: Client,
+  { plan, existing }: { plan: StackPlan; existing: ReadonlyMap<string, ApiService> },
+): Promise<void> {
   const wanted = new Set(plan.services.map(({ spec }) => spec.Name));
   for (const service of existing.values()) {
     if (wanted.has(service.Spec.Name)) continue;
@@ -79,7 +102,10 @@ async function checkExternalNetworks(client: Client, plan: StackPlan): Promise<v
     try {
       const network = await client.network(name);
       if (network.Scope !== 'swarm') {
-        throw new ClusterError('invalid', `network "${name}" is declared as external, but it is not in the right scope: "${network.Scope}" instead of "swarm"`);
+        throw new ClusterError(
+          'invalid',
+          `network "${name}" is declared as external, but it is not in the right scope: "${network.Scope}" instead of "swarm"`,
+        );
       }
     } catch (error) {
       if (!isKind(error, 'not_found')) throw error;
@@ -92,13 +118,21 @@ async function checkExternalNetworks(client: Client, plan: StackPlan): Promise<v
   }
 }
 
-async function createNetworks(ctx: Context, client: Client, { stack, networks }: { stack: string; networks: readonly NetworkPlan[] }): Promise<void> {
+async function createNetworks(
+  ctx: Context,
+  client: Client,
+  { stack, networks }: { stack: string; networks: readonly NetworkPlan[] },
+): Promise<void> {
   if (networks.length === 0) return;
-  const existing = new Set((await client.networks({ label: [`${namespaceLabel}=${stack}`] })).map((network) => network.Name));
+  const existing = new Set(
+    (await client.networks({ label: [`${namespaceLabel}=${stack}`] })).map((network) => network.Name),
+  );
   for (const network of networks) {
     if (existing.has(network.Name)) continue;
     ctx.stdout.write(`Creating network ${network.Name}\n`);
-    await during(`failed to create network ${network.Name}`, () => client.createNetwork({ ...network, Scope: '', Ingress: false, ConfigOnly: false, ConfigFrom: null }));
+    await during(`failed to create network ${network.Name}`, () =>
+      client.createNetwork({ ...network, Scope: '', Ingress: false, ConfigOnly: false, ConfigFrom: null }),
+    );
   }
 }
 
@@ -126,7 +160,11 @@ function configApi(client: Client): FileApi {
 }
 
 /** Creates, or posts again: the daemon accepts changed labels and refuses changed contents. */
-async function applyFile(ctx: Context, kind: 'secret' | 'config', { plan, api }: { plan: FilePlan; api: FileApi }): Promise<void> {
+async function applyFile(
+  ctx: Context,
+  kind: 'secret' | 'config',
+  { plan, api }: { plan: FilePlan; api: FileApi },
+): Promise<void> {
   const existing = await api.get(plan.Name).catch((error: unknown) => {
     if (isKind(error, 'not_found')) return undefined;
     throw error;
@@ -158,19 +196,30 @@ async function applyService(ctx: Context, client: Client, apply: ServiceApply): 
     return;
   }
   ctx.stdout.write(`Updating service ${spec.Name} (id: ${existing.ID})\n`);
-  const answer = await during(`failed to update service ${spec.Name}`, () => updateService(client, { spec, id: existing.ID, auth }));
+  const answer = await during(`failed to update service ${spec.Name}`, () =>
+    updateService(client, { spec, id: existing.ID, auth }),
+  );
   for (const warning of answer.Warnings ?? []) ctx.stderr.write(`${warning}\n`);
 }
 
 const attemptsMax = 5;
 
 /** ForceUpdate is kept, so that deploying again restarts nothing by itself. */
-async function updateService(client: Client, { spec, id, auth }: { spec: ServiceSpec; id: string; auth: string | undefined }) {
+async function updateService(
+  client: Client,
+  { spec, id, auth }: { spec: ServiceSpec; id: string; auth: string | undefined },
+) {
   for (let attempt = 1; ; attempt++) {
     const current = await client.service(id);
-    const forced = { ...spec, TaskTemplate: { ...spec.TaskTemplate, ForceUpdate: current.Spec.TaskTemplate.ForceUpdate ?? 0 } };
+    const forced = {
+      ...spec,
+      TaskTemplate: { ...spec.TaskTemplate, ForceUpdate: current.Spec.TaskTemplate.ForceUpdate ?? 0 },
+    };
     try {
-      return await client.updateService(id, forced, { version: current.Version.Index, ...(auth === undefined ? {} : { registryAuth: auth }) });
+      return await client.updateService(id, forced, {
+        version: current.Version.Index,
+        ...(auth === undefined ? {} : { registryAuth: auth }),
+      });
     } catch (error) {
       if (!isKind(error, 'conflict') || attempt >= attemptsMax) throw error;
     }
@@ -178,7 +227,11 @@ async function updateService(client: Client, { spec, id, auth }: { spec: Service
 }
 
 /** The tag is pinned to a digest now, or stays what it was pinned to when the file's image has not changed. */
-async function withImage(ctx: Context, client: Client, { spec, existing, resolveImage }: ServiceApply): Promise<ServiceSpec> {
+async function withImage(
+  ctx: Context,
+  client: Client,
+  { spec, existing, resolveImage }: ServiceApply,
+): Promise<ServiceSpec> {
   const written = spec.TaskTemplate.ContainerSpec.Image;
   const tagged = replaceImage(spec, withDefaultTag(written));
   const unchanged = existing?.Spec.Labels[imageLabel] === written;
@@ -186,7 +239,13 @@ async function withImage(ctx: Context, client: Client, { spec, existing, resolve
     const { ContainerSpec, Placement } = existing.Spec.TaskTemplate;
     const pinned = replaceImage(spec, ContainerSpec.Image);
     if (Placement?.Platforms === undefined) return pinned;
-    return { ...pinned, TaskTemplate: { ...pinned.TaskTemplate, Placement: { ...pinned.TaskTemplate.Placement, Platforms: Placement.Platforms } } };
+    return {
+      ...pinned,
+      TaskTemplate: {
+        ...pinned.TaskTemplate,
+        Placement: { ...pinned.TaskTemplate.Placement, Platforms: Placement.Platforms },
+      },
+    };
   }
   return resolveImage === 'never' ? tagged : pinImage(client, tagged, (text) => ctx.stderr.write(text));
 }
@@ -206,13 +265,19 @@ async function withIds(client: Client, spec: ServiceSpec): Promise<ServiceSpec> 
   const configIds = idsOf(configNames.length === 0 ? [] : await client.configs({ name: configNames }));
   const container = {
     ...task.ContainerSpec,
-    ...(secrets.length > 0 ? { Secrets: secrets.map((use) => ({ ...use, SecretID: known('secret', use.SecretName, secretIds) })) } : {}),
-    ...(configs.length > 0 ? { Configs: configs.map((use) => ({ ...use, ConfigID: known('config', use.ConfigName, configIds) })) } : {}),
+    ...(secrets.length > 0
+      ? { Secrets: secrets.map((use) => ({ ...use, SecretID: known('secret', use.SecretName, secretIds) })) }
+      : {}),
+    ...(configs.length > 0
+      ? { Configs: configs.map((use) => ({ ...use, ConfigID: known('config', use.ConfigName, configIds) })) }
+      : {}),
   };
   return { ...spec, TaskTemplate: { ...task, ContainerSpec: container } };
 }
 
-function idsOf(objects: readonly { readonly ID: string; readonly Spec: { readonly Name: string } }[]): Map<string, string> {
+function idsOf(
+  objects: readonly { readonly ID: string; readonly Spec: { readonly Name: string } }[],
+): Map<string, string> {
   return new Map(objects.map((object) => [object.Spec.Name, object.ID]));
 }
 

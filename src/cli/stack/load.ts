@@ -12,7 +12,10 @@ export function addFileOption(command: Command): void {
 }
 
 /** Reads, merges and checks the files; what has no effect in a cluster is told on stderr. */
-export async function load(ctx: Context, options: FileOptions & { readonly skipInterpolation?: boolean }): Promise<LoadedStack> {
+export async function load(
+  ctx: Context,
+  options: FileOptions & { readonly skipInterpolation?: boolean },
+): Promise<LoadedStack> {
   const loaded = await loadStack({
     files: options.composeFile ?? [],
     cwd: ctx.cwd,

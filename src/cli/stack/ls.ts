@@ -27,6 +27,11 @@ export function define(command: Command, ctx: Context): void {
         counts.set(stack, (counts.get(stack) ?? 0) + 1);
       }
       const rows = [...counts].map(([name, count]) => ({ name, services: count }));
-      printList(ctx, columns, rows.sort((a, b) => naturally(a.name, b.name)), options);
+      printList(
+        ctx,
+        columns,
+        rows.sort((a, b) => naturally(a.name, b.name)),
+        options,
+      );
     });
 }

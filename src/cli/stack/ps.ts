@@ -27,7 +27,8 @@ async function listTasks(ctx: Context, stack: string, options: Options): Promise
   const client = await ctx.client();
   const filters = stackFilters(stack, options.filter);
   const nodes = filters['node'];
-  const resolved = nodes === undefined ? {} : { node: await Promise.all(nodes.map((name) => resolveNode(client, name))) };
+  const resolved =
+    nodes === undefined ? {} : { node: await Promise.all(nodes.map((name) => resolveNode(client, name))) };
   const tasks = await client.tasks({ ...filters, ...resolved });
   if (tasks.length === 0) throw new CliError(`nothing found in stack: ${stack}`);
   await printTasks(ctx, tasks, options);

@@ -49,10 +49,18 @@ async function find(client: Client, stack: string): Promise<Removal[]> {
   ]);
   const byName = (a: Removal, b: Removal) => (a.name < b.name ? -1 : 1);
   return [
-    ...services.map(({ ID, Spec }): Removal => ({ kind: 'service', name: Spec.Name, remove: () => client.removeService(ID) })).sort(byName),
-    ...secrets.map(({ ID, Spec }): Removal => ({ kind: 'secret', name: Spec.Name, remove: () => client.removeSecret(ID) })).sort(byName),
-    ...configs.map(({ ID, Spec }): Removal => ({ kind: 'config', name: Spec.Name, remove: () => client.removeConfig(ID) })).sort(byName),
-    ...networks.map(({ Id, Name }): Removal => ({ kind: 'network', name: Name, remove: () => client.removeNetwork(Id) })).sort(byName),
+    ...services
+      .map(({ ID, Spec }): Removal => ({ kind: 'service', name: Spec.Name, remove: () => client.removeService(ID) }))
+      .sort(byName),
+    ...secrets
+      .map(({ ID, Spec }): Removal => ({ kind: 'secret', name: Spec.Name, remove: () => client.removeSecret(ID) }))
+      .sort(byName),
+    ...configs
+      .map(({ ID, Spec }): Removal => ({ kind: 'config', name: Spec.Name, remove: () => client.removeConfig(ID) }))
+      .sort(byName),
+    ...networks
+      .map(({ Id, Name }): Removal => ({ kind: 'network', name: Name, remove: () => client.removeNetwork(Id) }))
+      .sort(byName),
   ];
 }
 

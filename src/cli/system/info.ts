@@ -18,7 +18,9 @@ export function define(command: Command, ctx: Context): void {
 }
 
 function row(label: string, value: unknown, indent = 0): string {
-  return value === undefined || value === null || value === '' ? '' : `${' '.repeat(indent)}${label}: ${String(value)}\n`;
+  return value === undefined || value === null || value === ''
+    ? ''
+    : `${' '.repeat(indent)}${label}: ${String(value)}\n`;
 }
 
 function infoText(info: ApiInfo): string {
@@ -48,7 +50,9 @@ function clusterText(swarm: ApiInfo['Swarm']): string {
     row('Error', swarm.Error, 1),
     active ? row('Node ID', swarm.NodeID, 1) : '',
     active ? row('Is manager', swarm.ControlAvailable, 1) : '',
-    swarm.ControlAvailable ? row('Cluster ID', swarm.Cluster?.ID, 1) + row('Managers', swarm.Managers, 1) + row('Nodes', swarm.Nodes, 1) : '',
+    swarm.ControlAvailable
+      ? row('Cluster ID', swarm.Cluster?.ID, 1) + row('Managers', swarm.Managers, 1) + row('Nodes', swarm.Nodes, 1)
+      : '',
     active ? row('Node address', swarm.NodeAddr, 1) : '',
     active && managers.length > 0 ? ` Manager addresses:\n${managers.join('')}` : '',
   ].join('');

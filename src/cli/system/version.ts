@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
-import { apiVersion } from '../../client/transport.ts';
 import type { ApiVersion } from '../../client/index.ts';
+import { apiVersion } from '../../client/transport.ts';
 import type { Context } from '../context.ts';
 import { inspectFormatHelp } from '../options.ts';
 import { compileTemplate } from '../output/template.ts';
@@ -15,7 +15,13 @@ export function define(command: Command, ctx: Context): void {
 
 /** The client's part is shown even when no daemon answers; that is still a failure. */
 async function showVersion(ctx: Context, format: string | undefined): Promise<void> {
-  const client = { Version: clientVersion(), ApiVersion: apiVersion, NodeVersion: process.version, Os: process.platform, Arch: process.arch };
+  const client = {
+    Version: clientVersion(),
+    ApiVersion: apiVersion,
+    NodeVersion: process.version,
+    Os: process.platform,
+    Arch: process.arch,
+  };
   let server: ApiVersion | undefined;
   let failure: unknown;
   try {
@@ -38,7 +44,13 @@ function row(label: string, value: unknown): string {
   return ` ${`${label}:`.padEnd(18)}${String(value ?? '')}\n`;
 }
 
-function clientText(client: { Version: string; ApiVersion: string; NodeVersion: string; Os: string; Arch: string }): string {
+function clientText(client: {
+  Version: string;
+  ApiVersion: string;
+  NodeVersion: string;
+  Os: string;
+  Arch: string;
+}): string {
   return [
     'Client: tscluster\n',
     row('Version', client.Version),

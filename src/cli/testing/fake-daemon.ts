@@ -69,7 +69,8 @@ export class FakeDaemon {
   /** Later handlers are asked first. */
   on(method: string, path: string | RegExp, reply: (request: Recorded) => unknown): this {
     this.#handlers.unshift((request) => {
-      const fits = request.method === method && (typeof path === 'string' ? request.path === path : path.test(request.path));
+      const fits =
+        request.method === method && (typeof path === 'string' ? request.path === path : path.test(request.path));
       if (!fits) return undefined;
       const body = reply(request);
       return isReply(body) ? body : { status: 200, body };
@@ -109,7 +110,8 @@ export async function runCommand(
 ): Promise<CommandResult> {
   let stdout = '';
   let stderr = '';
-  const text = (chunk: string | Uint8Array) => (typeof chunk === 'string' ? chunk : Buffer.from(chunk).toString('utf8'));
+  const text = (chunk: string | Uint8Array) =>
+    typeof chunk === 'string' ? chunk : Buffer.from(chunk).toString('utf8');
   const world: World = {
     stdout: { write: (chunk) => (stdout += text(chunk)) },
     stderr: { write: (chunk) => (stderr += text(chunk)) },

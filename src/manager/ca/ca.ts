@@ -38,13 +38,15 @@ export class CertificateAuthority {
   async issue(request: IssueRequest, caller: Identity | undefined): Promise<IssuedCertificate> {
     requestKey(request.csrPem); // refuse before anything is written
     if (request.token !== '') return this.#admit(request);
-    if (caller === undefined) throw new ClusterError('permission_denied', 'A valid join token is necessary to join this cluster');
+    if (caller === undefined)
+      throw new ClusterError('permission_denied', 'A valid join token is necessary to join this cluster');
     return this.#renew(request, caller);
   }
 
   async #admit(request: IssueRequest): Promise<IssuedCertificate> {
     const role = roleOfToken(request.token, this.#cluster().rootCa.joinTokens);
-    if (role === undefined) throw new ClusterError('permission_denied', 'A valid join token is necessary to join this cluster');
+    if (role === undefined)
+      throw new ClusterError('permission_denied', 'A valid join token is necessary to join this cluster');
     const nodeId = newId(this.#options.random);
     const node = newNode(nodeId, role, availabilityOf(request.availability), this.#options.clock.now());
     await this.#options.store.transact((tx) => tx.create('node', node));
@@ -91,5 +93,8 @@ export function newNode(id: string, role: NodeRole, availability: Availability, 
 export function availabilityOf(text: string): Availability {
   if (text === '' || text === 'active') return 'active';
   if (text === 'pause' || text === 'drain') return text;
-  throw new ClusterError('invalid', `invalid availability ${JSON.stringify(text)}, only active, pause and drain are supported`);
+  throw new ClusterError(
+    'invalid',
+    `invalid availability ${JSON.stringify(text)}, only active, pause and drain are supported`,
+  );
 }

@@ -17,8 +17,8 @@ import {
   firstRefusal,
   groupKey,
   holds,
-  nodeFiltersFor,
   NodeInfo,
+  nodeFiltersFor,
   scheduleGroup,
 } from '../../scheduler/index.ts';
 import type { LeaderLoop, Store, Transaction } from '../store/port.ts';

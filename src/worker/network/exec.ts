@@ -17,13 +17,16 @@ export function run(program: string, args: readonly string[], input = ''): Promi
     });
     child.on('error', (cause) => {
       const missing = (cause as NodeJS.ErrnoException).code === 'ENOENT';
-      const message = missing ? `${program} is not installed: apt-get install iproute2 nftables` : `${program}: ${cause.message}`;
+      const message = missing
+        ? `${program} is not installed: apt-get install iproute2 nftables`
+        : `${program}: ${cause.message}`;
       reject(new ClusterError(missing ? 'failed_precondition' : 'internal', message, { cause }));
     });
     child.stdin.on('error', () => {}); // the program ended before it read everything; its exit code tells
     child.on('close', (code) => {
       if (code === 0) resolve(output);
-      else reject(new ClusterError('internal', `${program} ${args.join(' ')}: ${errors.trim() || `exit code ${code}`}`));
+      else
+        reject(new ClusterError('internal', `${program} ${args.join(' ')}: ${errors.trim() || `exit code ${code}`}`));
     });
     child.stdin.end(input);
   });

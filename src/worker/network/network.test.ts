@@ -38,13 +38,17 @@ test('the table holds one element per published port and guards loopback', () =>
 describe('name files', () => {
   test("a task's own DNS settings win over the host's", () => {
     const host = 'search example.org\nnameserver 127.0.0.53\nnameserver 9.9.9.9\n';
-    expect(resolvConf(host, { nameservers: [], search: [], options: [] })).toBe('nameserver 9.9.9.9\nsearch example.org\n');
+    expect(resolvConf(host, { nameservers: [], search: [], options: [] })).toBe(
+      'nameserver 9.9.9.9\nsearch example.org\n',
+    );
     expect(resolvConf(host, { nameservers: ['1.1.1.1'], search: ['a'], options: ['ndots:2'] })).toBe(
       'nameserver 1.1.1.1\nsearch a\noptions ndots:2\n',
     );
   });
 
   test('hosts names the task itself and the extra hosts', () => {
-    expect(hostsFile('172.30.0.2', 'web-1', ['10.0.0.9 db db.local'])).toContain('10.0.0.9\tdb db.local\n172.30.0.2\tweb-1\n');
+    expect(hostsFile('172.30.0.2', 'web-1', ['10.0.0.9 db db.local'])).toContain(
+      '10.0.0.9\tdb db.local\n172.30.0.2\tweb-1\n',
+    );
   });
 });

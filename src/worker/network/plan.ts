@@ -125,7 +125,9 @@ export function nftTable(table: string, subnet: string, endpoints: Iterable<Endp
 
 /** Elements of the port map, `tcp . 8080 : 172.30.0.2 . 80`. */
 export function portElements(endpoint: Endpoint): readonly string[] {
-  return endpoint.hostPorts.map(({ port, protocol, target }) => `${protocol} . ${port} : ${endpoint.address} . ${target}`);
+  return endpoint.hostPorts.map(
+    ({ port, protocol, target }) => `${protocol} . ${port} : ${endpoint.address} . ${target}`,
+  );
 }
 
 export function addElements(table: string, endpoint: Endpoint): string {
@@ -162,7 +164,9 @@ export function resolvConf(hostFile: string, dns: DnsSettings): string {
   const lines = hostFile.split('\n').map((line) => line.trim().split(/\s+/));
   const ofHost = (keyword: string) => lines.filter(([word]) => word === keyword).flatMap(([, ...values]) => values);
   const nameservers =
-    dns.nameservers.length > 0 ? dns.nameservers : ofHost('nameserver').filter((server) => !/^(127\.|::1$)/.test(server));
+    dns.nameservers.length > 0
+      ? dns.nameservers
+      : ofHost('nameserver').filter((server) => !/^(127\.|::1$)/.test(server));
   const search = dns.search.length > 0 ? dns.search : ofHost('search');
   const options = dns.options.length > 0 ? dns.options : ofHost('options');
   return [

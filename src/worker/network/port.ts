@@ -9,7 +9,11 @@ export interface SandboxRequest {
   readonly hostname: string;
   /** Host-mode ports to publish on this host. */
   readonly hostPorts: readonly { readonly port: number; readonly protocol: string; readonly target: number }[];
-  readonly dns: { readonly nameservers: readonly string[]; readonly search: readonly string[]; readonly options: readonly string[] };
+  readonly dns: {
+    readonly nameservers: readonly string[];
+    readonly search: readonly string[];
+    readonly options: readonly string[];
+  };
   /** `IP host [alias…]` lines for /etc/hosts. */
   readonly extraHosts: readonly string[];
 }

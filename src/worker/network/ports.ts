@@ -68,5 +68,8 @@ function bindUdp(port: number): Promise<Release> {
 }
 
 function portTaken(port: number, protocol: string, why: string): ClusterError {
-  return new ClusterError('failed_precondition', `Bind for 0.0.0.0:${port}/${protocol} failed: port is already allocated (${why})`);
+  return new ClusterError(
+    'failed_precondition',
+    `Bind for 0.0.0.0:${port}/${protocol} failed: port is already allocated (${why})`,
+  );
 }

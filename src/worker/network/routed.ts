@@ -8,9 +8,22 @@ import { join } from 'node:path';
 import { ClusterError, messageOf } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import { run } from './exec.ts';
-import { addElements, deleteElements, type Endpoint, hostsFile, hostWiring, linkName, linkPrefix, nextAddress, nftTable, parseSubnet, resolvConf, taskWiring } from './plan.ts';
-import { PortReservations } from './ports.ts';
+import {
+  addElements,
+  deleteElements,
+  type Endpoint,
+  hostsFile,
+  hostWiring,
+  linkName,
+  linkPrefix,
+  nextAddress,
+  nftTable,
+  parseSubnet,
+  resolvConf,
+  taskWiring,
+} from './plan.ts';
 import type { NetworkDriver, Sandbox, SandboxRequest } from './port.ts';
+import { PortReservations } from './ports.ts';
 
 export interface RoutedNetworkOptions {
   /** Where the per-task files live. */
@@ -49,7 +62,9 @@ class RoutedNetwork implements NetworkDriver {
     await writeFile('/proc/sys/net/ipv4/ip_forward', '1');
     for (const endpoint of await this.#load()) {
       this.#endpoints.set(endpoint.taskId, endpoint);
-      await this.#ports.reserve(endpoint.taskId, endpoint.hostPorts).catch((error) => this.#options.log.warn(messageOf(error)));
+      await this.#ports
+        .reserve(endpoint.taskId, endpoint.hostPorts)
+        .catch((error) => this.#options.log.warn(messageOf(error)));
     }
     await this.#collectGarbage();
     await this.#applyNft(nftTable(table, this.#options.subnet, this.#endpoints.values()));
@@ -94,7 +109,10 @@ class RoutedNetwork implements NetworkDriver {
     const taken = new Set([...this.#endpoints.values()].map((endpoint) => endpoint.address));
     const address = nextAddress(this.#options.subnet, taken, this.#lastAddress);
     if (address === undefined) {
-      throw new ClusterError('exhausted', `no free address left in ${this.#options.subnet}: choose a larger --bridge-subnet`);
+      throw new ClusterError(
+        'exhausted',
+        `no free address left in ${this.#options.subnet}: choose a larger --bridge-subnet`,
+      );
     }
     this.#lastAddress = address;
     const endpoint = { taskId: request.taskId, address, hostPorts: request.hostPorts };
@@ -106,7 +124,11 @@ class RoutedNetwork implements NetworkDriver {
 
   async #wire(endpoint: Endpoint): Promise<void> {
     const namespace = this.#namespace(endpoint.taskId);
-    await run('ip', ['-batch', '-'], [`netns add ${namespace}`, ...hostWiring(endpoint, namespace, this.#gateway), ''].join('\n'));
+    await run(
+      'ip',
+      ['-batch', '-'],
+      [`netns add ${namespace}`, ...hostWiring(endpoint, namespace, this.#gateway), ''].join('\n'),
+    );
     const link = linkName(endpoint.taskId);
     await Promise.all([
       run('ip', ['-netns', namespace, '-batch', '-'], [...taskWiring(endpoint, this.#gateway), ''].join('\n')),
@@ -116,7 +138,10 @@ class RoutedNetwork implements NetworkDriver {
   }
 
   async #isWired(endpoint: Endpoint): Promise<boolean> {
-    const [links, namespaces] = await Promise.all([run('ip', ['-o', 'link', 'show']), readdir(netnsDir).catch((): string[] => [])]);
+    const [links, namespaces] = await Promise.all([
+      run('ip', ['-o', 'link', 'show']),
+      readdir(netnsDir).catch((): string[] => []),
+    ]);
     return namespaces.includes(this.#namespace(endpoint.taskId)) && links.includes(` ${linkName(endpoint.taskId)}@`);
   }
 
@@ -167,10 +192,14 @@ class RoutedNetwork implements NetworkDriver {
   async #collectGarbage(): Promise<void> {
     const wantedLinks = new Set([...this.#endpoints.keys()].map(linkName));
     const links = await run('ip', ['-o', 'link', 'show', 'type', 'veth']);
-    const strays = [...links.matchAll(new RegExp(`^\\d+: (${linkPrefix}[0-9a-f]{8})@`, 'gm'))].map(([, name]) => name ?? '');
+    const strays = [...links.matchAll(new RegExp(`^\\d+: (${linkPrefix}[0-9a-f]{8})@`, 'gm'))].map(
+      ([, name]) => name ?? '',
+    );
     const lines = strays.filter((name) => !wantedLinks.has(name)).map((name) => `link delete ${name}`);
     for (const name of await readdir(netnsDir).catch((): string[] => [])) {
-      const taskId = name.startsWith(`${this.#options.prefix}-`) ? name.slice(this.#options.prefix.length + 1) : undefined;
+      const taskId = name.startsWith(`${this.#options.prefix}-`)
+        ? name.slice(this.#options.prefix.length + 1)
+        : undefined;
       if (taskId !== undefined && !this.#endpoints.has(taskId)) lines.push(`netns delete ${name}`);
     }
     if (lines.length > 0) await run('ip', ['-force', '-batch', '-'], `${lines.join('\n')}\n`).catch(() => {});

@@ -303,7 +303,10 @@ export class Cluster {
       }
       const messages = this.wire;
       this.wire = [];
-      for (const message of messages) this.drop(message) ? this.lose(message) : this.deliver(message);
+      for (const message of messages) {
+        if (this.drop(message)) this.lose(message);
+        else this.deliver(message);
+      }
       if (!busy && messages.length === 0) return;
     }
     throw new Error('the cluster does not settle');

@@ -265,13 +265,17 @@ test('three nodes with real disks, connections and time agree, survive the loss 
   const words = (from: number, to: number) =>
     Array.from({ length: to - from }, (_, i) => new TextEncoder().encode(String(from + i)));
   const first = leader();
-  const outcomes = await Promise.all(words(0, 200).map((data) => first?.propose(data)));
-  expect(outcomes.map((outcome) => outcome?.result)).toEqual(Array.from({ length: 200 }, (_, i) => i + 1));
+  const proposeAll = (node: typeof first, data: Uint8Array[]) => {
+    if (node === undefined) throw new Error('no leader');
+    return Promise.all(data.map((one) => node.propose(one)));
+  };
+  const outcomes = await proposeAll(first, words(0, 200));
+  expect(outcomes.map((outcome) => outcome.result)).toEqual(Array.from({ length: 200 }, (_, i) => i + 1));
   const lost = first?.status().id ?? 0;
   await first?.close({ transfer: false });
   nodes.delete(lost);
   await eventually(() => leader() !== undefined);
-  await Promise.all(words(200, 400).map((data) => leader()?.propose(data)));
+  await proposeAll(leader(), words(200, 400));
   // Back on its old disk, at a new address.
   const back = await endpoint(lost);
   peers.set(lost, back.address);

@@ -1,7 +1,8 @@
 /** Writes what was decided about a slot. The decision is made again on the state of the transaction, so a race changes nothing. */
-import type { Random } from '../../../lib/random.ts';
-import { newId } from '../../../lib/ids.ts';
+
 import { unreachable } from '../../../lib/assert.ts';
+import { newId } from '../../../lib/ids.ts';
+import type { Random } from '../../../lib/random.ts';
 import type { Service, Task } from '../../../model/objects.ts';
 import type { DesiredState } from '../../../model/task-state.ts';
 import { isTerminal, TaskState } from '../../../model/task-state.ts';
