@@ -109,7 +109,7 @@ describe('calls between nodes', () => {
     const other = createAuthority(Date.now());
     const forged = identity('m2', 'manager', other);
     const peer = dial({ ...forged, caPem: authority.certPem });
-    await expect(peer.joinRaft({ addr: 'x' })).rejects.toMatchObject({ kind: 'unavailable' });
+    await expect(peer.joinRaft({ addr: 'x' })).rejects.toMatchObject({ kind: 'deadline' });
     peer.close();
   });
 
