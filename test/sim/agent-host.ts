@@ -78,6 +78,16 @@ export class AgentHost {
     this.#world.network.powerOff(this.name);
   }
 
+  /** The daemon dies and finds its data directory empty; containers go on. */
+  loseDisk(): void {
+    this.crash();
+    this.#disk.wipe();
+  }
+
+  slowDisk(slow: boolean): void {
+    this.#disk.slow = slow;
+  }
+
   /** The daemon is stopped on purpose; containers go on. */
   async stop(): Promise<void> {
     const process = this.#process;
@@ -101,10 +111,15 @@ class TaskDisk {
   #queue: { readonly changes: readonly TaskDbChange[]; readonly done: () => void }[] = [];
   #writing = false;
   #generation = 0;
+  slow = false;
 
   constructor(clock: Clock, random: Random) {
     this.#clock = clock;
     this.#random = random;
+  }
+
+  wipe(): void {
+    this.#tasks.clear();
   }
 
   crash(): void {
@@ -133,7 +148,7 @@ class TaskDisk {
     this.#writing = true;
     const group = this.#queue.splice(0);
     const generation = this.#generation;
-    this.#clock.timer(between(this.#random, 0, 5), () => {
+    this.#clock.timer(between(this.#random, 0, this.slow ? 400 : 5), () => {
       if (generation !== this.#generation) return;
       for (const { changes } of group) for (const change of changes) applyTaskDbChange(this.#tasks, change);
       for (const { done } of group) done();

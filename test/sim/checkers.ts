@@ -5,6 +5,7 @@
 import type { StoreObject, Task } from '../../src/model/objects.ts';
 import type { ChangeEvent, ClusterView } from '../../src/model/view.ts';
 import type { CommitEvent } from '../../src/manager/store/port.ts';
+import type { ProcessClock } from './process-clock.ts';
 import type { World } from './world.ts';
 
 /**
@@ -13,6 +14,12 @@ import type { World } from './world.ts';
  * but here none stops that slowly.
  */
 const doubleLimitMs = 15_000;
+/**
+ * How long a node may be away before the leader must have noticed: it has 6 s to register with a new leader, 3 s between
+ * beats, and the news has to be committed over a slow network. A node that said goodbye has 30 s.
+ */
+const awayLimitMs = 12_000;
+const goodbyeLimitMs = 35_000;
 /** Comparing whole states is the dearest check: every so many steps. */
 const replicaCheckEvery = 100;
 
@@ -23,6 +30,8 @@ export class Checkers {
   /** What each object looked like at each version; the same on every replica, now and after every restart. */
   readonly #objects = new Map<string, string>();
   readonly #doubleSince = new Map<string, number>();
+  /** Since when an agent is out of the reach of one and the same leader. */
+  readonly #away = new Map<string, { readonly leader: ProcessClock; readonly since: number }>();
   #newest = 0;
 
   constructor(world: World) {
@@ -44,6 +53,7 @@ export class Checkers {
   step(): void {
     this.#raftIsSafe();
     this.#noLongDoubles();
+    this.#absenceIsNoticed();
     this.#steps += 1;
     if (this.#steps % replicaCheckEvery === 0) this.#replicasAgree();
   }
@@ -93,6 +103,26 @@ export class Checkers {
       const other = seen.get(view.version);
       if (other !== undefined && other.state !== state) this.#world.fail(`${other.name} and ${name} differ at version ${view.version}`);
       seen.set(view.version, { name, state });
+    }
+  }
+
+  /** As long as one leader has its majority, it knows who is away. */
+  #absenceIsNoticed(): void {
+    const world = this.#world;
+    const leader = world.leader();
+    const clock = leader?.clock;
+    const now = world.clock.monotonic();
+    const steady = leader !== undefined && world.managersHealthy;
+    for (const agent of world.agents) {
+      const away = !agent.alive || agent.clock?.frozen === true || (leader !== undefined && !world.network.reaches(agent.name, leader.name));
+      const known = this.#away.get(agent.name);
+      if (!steady || clock === undefined || !away) this.#away.delete(agent.name);
+      else if (known?.leader !== clock) this.#away.set(agent.name, { leader: clock, since: now });
+      else {
+        const state = leader.process?.store.view.get('node', agent.name)?.status.state;
+        const limitMs = state === 'disconnected' ? goodbyeLimitMs : awayLimitMs;
+        if (state !== 'down' && now - known.since > limitMs) world.fail(`${agent.name} is away for ${limitMs} ms and still ${state}`);
+      }
     }
   }
 

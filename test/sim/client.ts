@@ -72,7 +72,10 @@ export class Client {
     if (backend === undefined) return;
     const spec = this.#newSpec(backend, replicas);
     const answer = await this.#call(backend, 'service.create', { spec });
-    if (answer !== undefined) this.#services.set(answer.id, { certain: fingerprint(spec), removing: false });
+    if (answer === undefined) return;
+    this.#services.set(answer.id, { certain: fingerprint(spec), removing: false });
+    if (backend.view.get('service', answer.id) === undefined) this.#world.fail(`service ${answer.id} does not show where it was created`);
+    this.#world.faults.acknowledged();
   }
 
   /** Every drained node back to work; tried until it is so. */
@@ -121,7 +124,9 @@ export class Client {
   async #createConfig(backend: ManagerBackend): Promise<void> {
     const Name = `config-${this.#count++}`;
     const answer = await this.#call(backend, 'config.create', { spec: { Name, Labels: {}, Data: 'c2ltdWxhdGVk' } });
-    if (answer !== undefined) this.#configs.push(Name);
+    if (answer === undefined) return;
+    this.#configs.push(Name);
+    if (backend.view.configByName(Name) === undefined) this.#world.fail(`${Name} does not show where it was created`);
   }
 
   #scale(backend: ManagerBackend, service: Service): Promise<void> {
@@ -140,7 +145,9 @@ export class Client {
     const known = this.#known(service.id);
     known.certain = undefined;
     const answer = await this.#call(backend, 'service.update', { id: service.id, version: service.meta.version, spec });
-    if (answer !== undefined) known.certain = fingerprint(spec);
+    if (answer === undefined) return;
+    known.certain = fingerprint(spec);
+    this.#world.faults.acknowledged();
   }
 
   async #remove(backend: ManagerBackend, service: Service): Promise<void> {

@@ -6,7 +6,7 @@ import type { World } from './world.ts';
 type Fault = () => () => void;
 
 const gapMs = [300, 4_000] as const;
-const lengthMs = [200, 12_000] as const;
+const lengthMs = [200, 16_000] as const;
 
 export class Faults {
   readonly #world: World;
@@ -43,8 +43,18 @@ export class Faults {
     });
   }
 
+  /** A write was just acknowledged: now and then the leader dies before its loops have done anything about it. */
+  acknowledged(): void {
+    const leader = this.#world.leader();
+    if (!this.#active || leader === undefined || between(this.#random, 0, 19) > 0) return;
+    this.#start(`power of ${leader.name}`, () => (leader.crash(), () => void this.#world.run(leader.start())));
+  }
+
   #begin(): void {
-    const [name, fault] = this.#draw();
+    this.#start(...this.#draw());
+  }
+
+  #start(name: string, fault: Fault): void {
     if (this.#pending.has(name)) return;
     // Mostly a majority of the managers is left, so that there is a leader whose work can go wrong.
     const managersHit = [...this.#pending.keys()].filter(hitsManager).length;
@@ -90,9 +100,9 @@ export class Faults {
       case 10:
         return [`freeze of ${any}`, () => this.#freeze(any)];
       case 11:
-        return [`slow disk of ${manager.name}`, () => (manager.slowDisk(true), () => manager.slowDisk(false))];
+        return this.#slowDisk(between(this.#random, 0, 1) === 0 ? manager : agent);
       case 12:
-        return this.#blackout();
+        return between(this.#random, 0, 1) === 0 ? this.#blackout() : [`lost disk of ${agent.name}`, () => (agent.loseDisk(), () => agent.start())];
       default:
         return [`exit on ${agent.name}`, () => (this.#exit(agent.name), () => {})];
     }
@@ -113,6 +123,10 @@ export class Faults {
     return () => this.#world.run(stopped.then(() => host.start()));
   }
 
+  #slowDisk(host: { readonly name: string; slowDisk(slow: boolean): void }): readonly [string, Fault] {
+    return [`slow disk of ${host.name}`, () => (host.slowDisk(true), () => host.slowDisk(false))];
+  }
+
   #freeze(name: string): () => void {
     const { managers, agents } = this.#world;
     const clock = [...managers, ...agents].find((host) => host.name === name)?.clock;
@@ -123,7 +137,7 @@ export class Faults {
   /** The whole site loses power; rare. */
   #blackout(): readonly [string, Fault] {
     const { managers, agents } = this.#world;
-    if (between(this.#random, 0, 3) > 0) return ['nothing', () => () => {}];
+    if (between(this.#random, 0, 2) > 0) return ['nothing', () => () => {}];
     const begin = () => {
       for (const manager of managers) manager.crash();
       for (const agent of agents) agent.powerOff();

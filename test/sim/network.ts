@@ -35,9 +35,13 @@ export class SimNetwork {
   #connections: Connection[] = [];
   readonly #calls = new Set<Call>();
 
-  constructor(clock: Clock, random: Random) {
+  /** What every message takes at most, one way, ms. */
+  readonly #latencyMaxMs: number;
+
+  constructor(clock: Clock, random: Random, latencyMaxMs: number) {
     this.#clock = clock;
     this.#random = random;
+    this.#latencyMaxMs = latencyMaxMs;
   }
 
   reaches(a: string, b: string): boolean {
@@ -55,7 +59,7 @@ export class SimNetwork {
   delay(a: string, b: string): number {
     if (a === b) return 0;
     const slow = this.#slow.has(a) || this.#slow.has(b);
-    return slow ? between(this.#random, 20, 300) : between(this.#random, 0, 3);
+    return slow ? between(this.#random, 20, 300) : between(this.#random, 0, this.#latencyMaxMs);
   }
 
   cut(host: string): void {

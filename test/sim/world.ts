@@ -41,6 +41,8 @@ export interface WorldOptions {
 const stepMs = 20;
 /** Hosts disagree about the wall time by up to twice this. */
 const skewMaxMs = 1_500;
+/** A rack, a rack, a region, a continent. */
+const latenciesMaxMs = [3, 3, 20, 80];
 const faultsMs = 60_000;
 /** Setting up; ending faults; everything as desired once they have ended. */
 const setUpLimitMs = 30_000;
@@ -59,7 +61,7 @@ export class World {
   readonly agents: readonly AgentHost[];
   readonly sabotage: Sabotage;
   readonly client: Client;
-  readonly #faults: Faults;
+  readonly faults: Faults;
   readonly #onTrace: ((line: string) => void) | undefined;
   readonly #skews = new Map<string, number>();
   readonly #hash = createHash('sha256');
@@ -70,14 +72,14 @@ export class World {
     this.#onTrace = options.onTrace;
     this.sabotage = options.sabotage ?? {};
     this.random = seededRandom(seed * 8 + 1);
-    this.network = new SimNetwork(this.clock, this.random);
+    this.network = new SimNetwork(this.clock, this.random, latenciesMaxMs[seed % latenciesMaxMs.length] ?? 0);
     this.bus = new MemoryBus((parcel) => this.#carry(parcel));
     this.checkers = new Checkers(this);
     this.managers = [1, 2, 3].map((number) => new ManagerHost(this, number));
     this.agents = [1, 2, 3, 4, 5].map((number) => new AgentHost(this, number));
     this.#agentLookup = new Map(this.agents.map((agent) => [agent.name, agent]));
     this.client = new Client(this, seed);
-    this.#faults = new Faults(this, seed);
+    this.faults = new Faults(this, seed);
     const skews = seededRandom(seed * 8 + 7);
     for (const { name } of [...this.managers, ...this.agents]) this.#skews.set(name, between(skews, -skewMaxMs, skewMaxMs));
   }
@@ -86,14 +88,14 @@ export class World {
   async simulate(): Promise<void> {
     await this.#setUp();
     this.trace('faults begin');
-    this.#faults.start();
+    this.faults.start();
     this.client.start();
     await this.#pass(faultsMs);
     this.trace('faults end');
     this.client.stop();
-    this.#faults.stop();
+    this.faults.stop();
     this.network.healAll();
-    await this.#until(() => (this.#faults.none && this.client.idle ? undefined : 'something takes too long to stop'), stopLimitMs);
+    await this.#until(() => (this.faults.none && this.client.idle ? undefined : 'something takes too long to stop'), stopLimitMs);
     this.#startAll();
     await this.#until(() => (this.leader() === undefined ? 'nobody leads' : undefined), stopLimitMs);
     this.client.activateNodes();
@@ -150,7 +152,14 @@ export class World {
 
   /** Nothing is wrong, and every agent is in a session. */
   get calm(): boolean {
-    return this.#faults.none && this.network.healthy && this.agents.every((agent) => agent.connected) && this.managers.every(({ process }) => process !== undefined);
+    return this.faults.none && this.network.healthy && this.agents.every((agent) => agent.connected) && this.managers.every(({ process }) => process !== undefined);
+  }
+
+  /** All managers run and reach each other. */
+  get managersHealthy(): boolean {
+    return this.managers.every(
+      (host) => host.clock?.frozen === false && this.managers.every((other) => this.network.reaches(host.name, other.name)),
+    );
   }
 
   /** How many containers run per slot, over all hosts; of tasks that the leader knows. */
