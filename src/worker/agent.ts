@@ -235,13 +235,13 @@ class NodeAgent implements Agent {
     // On disk first: what was accepted is not forgotten.
     await this.#write([
       ...fresh.map(
-        (task): TaskDbChange => ({ kind: 'put', entry: { task, status: task.status, bootId: this.#bootId } }),
+        (task): TaskDbChange => ({ kind: 'put', entry: this.#unknown(task) }),
       ),
       ...changed.flatMap((task) => this.#rewrite(task)),
     ]);
     if (!this.#running) return;
     this.#dependencies.apply(set);
-    for (const task of fresh) this.#manage({ task, status: task.status, bootId: this.#bootId });
+    for (const task of fresh) this.#manage(this.#unknown(task));
     for (const task of changed) this.#update(task);
     for (const taskId of this.#gone(set)) {
       this.#reporter.forget(taskId);
@@ -251,6 +251,15 @@ class NodeAgent implements Agent {
       this.#reconciled = true;
       await this.#discardUnknown();
     }
+  }
+
+  /**
+   * A task that the managers know further than this agent, which knows nothing of it: the disk was lost, and nobody can say in
+   * which boot the container was seen. It is prepared and started again; both do nothing when it still runs.
+   */
+  #unknown(task: AssignedTask): StoredTask {
+    const begun = task.status.state > TaskState.accepted && this.#bootId !== '';
+    return { task, status: task.status, bootId: begun ? 'unknown' : this.#bootId };
   }
 
   #rewrite(task: AssignedTask): TaskDbChange[] {
