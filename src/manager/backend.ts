@@ -107,10 +107,16 @@ export class Backend implements ManagerBackend {
   }
 
   async #callPeer<M extends ControlMethod>(leader: Leader, method: M, request: ControlRequest<M>) {
+    const kept = this.#peer?.addr === leader.addr;
     const peer = this.#peerOf(leader);
     try {
       return await peer.call(method, request);
     } catch (error) {
+      // A kept connection that had to be made again shows the certificate of its first day, which may have run out since.
+      if (kept && isKind(error, 'unauthenticated')) {
+        if (this.#peer?.peer === peer) this.#drop();
+        return this.#peerOf(leader).call(method, request);
+      }
       // The connection may be dead without knowing it: the next call makes its own.
       if (error instanceof ClusterError && error.retryable && this.#peer?.peer === peer) this.#drop();
       throw error;

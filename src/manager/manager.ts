@@ -52,6 +52,9 @@ export class Manager {
   #loops: readonly LeaderLoop[] = [];
   /** What Raft said last; the loops follow it, one transition at a time. */
   #elected = false;
+  /** How often Raft said that leadership was lost. What began before a loss ends, also when leadership came back at once. */
+  #losses = 0;
+  #lossesWhenLed = 0;
   #transition: Promise<void> = Promise.resolve();
   #unsubscribe = () => {};
   #cancelRetry = () => {};
@@ -77,12 +80,13 @@ export class Manager {
   }
 
   #leading(): Leadership {
-    if (this.#leadership === undefined) throw new ClusterError('unavailable', noLeaderMessage);
+    if (this.#leadership === undefined || this.#isStale()) throw new ClusterError('unavailable', noLeaderMessage);
     return this.#leadership;
   }
 
   #follow(elected: boolean): void {
     this.#elected = elected;
+    if (!elected) this.#losses += 1;
     this.#cancelRetry();
     this.#transition = this.#transition.then(() => this.#settle()).catch((error) => this.#tryAgain(error));
   }
@@ -97,16 +101,21 @@ export class Manager {
 
   /** Brings the loops in line with what Raft said last. */
   async #settle(): Promise<void> {
-    const leading = this.#leadership !== undefined;
-    if (this.#elected && !leading) await this.#lead();
-    if (!this.#elected && leading) await this.#resign();
+    if (this.#leadership !== undefined && this.#isStale()) await this.#resign();
+    if (this.#leadership === undefined && this.#elected) await this.#lead();
+  }
+
+  #isStale(): boolean {
+    return this.#losses !== this.#lossesWhenLed;
   }
 
   async #lead(): Promise<void> {
     const { consensus, store, bootstrap, log } = this.#options;
+    const losses = this.#losses;
     await consensus.readBarrier(); // acting on an old copy would undo what the last leader did
     if (store.view.cluster() === undefined) await bootstrap?.(store);
-    if (!this.#elected) return;
+    if (losses !== this.#losses) return; // the next transition looks again
+    this.#lossesWhenLed = losses;
     this.#leadership = this.#assemble();
     for (const loop of this.#loops) loop.start();
     log.info('leading the cluster', { version: store.view.version });

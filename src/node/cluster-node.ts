@@ -39,7 +39,7 @@ import { dialWithToken, GrpcDialer } from '../rpc/client.ts';
 import type { IssuedCertificate } from '../rpc/port.ts';
 import { LocalManager } from './local-manager.ts';
 import { LocalWorker, type WorkerParts } from './local-worker.ts';
-import { advertiseAddress, listenAddress, remoteAddress } from './system.ts';
+import { advertiseAddress, assertFree, listenAddress, remoteAddress } from './system.ts';
 
 export interface ClusterNodeOptions {
   readonly dataDir: string;
@@ -69,10 +69,13 @@ interface Membership {
   readonly dialer: GrpcDialer;
   readonly worker: LocalWorker;
   manager: LocalManager | undefined;
+  /** What the cluster said last that this node should be. */
+  wished: NodeRole | undefined;
 }
 
 const alreadyMember =
   'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.';
+const busy = 'This node is joining or leaving a swarm: try again when that is done';
 const notMember = 'This node is not part of a swarm';
 const leaveNeedsForce =
   'You are attempting to leave the swarm on a node that is participating as a manager. Removing this node may leave the cluster without a quorum: demote it first (tscluster node demote), or use `--force` to leave anyway.';
@@ -81,6 +84,7 @@ const joinAttemptsMax = 20;
 const managerReadyMs = 15_000;
 const managerReturnMs = 3_000;
 const renewalRetryMs = 60_000;
+const roleRetryMs = 2_000;
 
 export class ClusterNode implements NodeBackend {
   readonly #options: ClusterNodeOptions;
@@ -88,6 +92,7 @@ export class ClusterNode implements NodeBackend {
   #member: Membership | undefined;
   #pending = false;
   #cancelRenewal = () => {};
+  #cancelRoleRetry = () => {};
   /** Role changes are worked off one after the other. */
   #changes: Promise<unknown> = Promise.resolve();
 
@@ -112,9 +117,11 @@ export class ClusterNode implements NodeBackend {
   /** Stops on purpose: hands leadership over, tells the managers, leaves containers running. */
   async stop(): Promise<void> {
     this.#cancelRenewal();
+    this.#cancelRoleRetry();
     const member = this.#member;
     this.#member = undefined;
     await member?.worker.stop();
+    await this.#changes; // one under way may be making the manager
     await member?.manager?.stop();
   }
 
@@ -153,12 +160,21 @@ export class ClusterNode implements NodeBackend {
   async leave(force: boolean): Promise<void> {
     const member = this.#member;
     if (member === undefined) throw new ClusterError('unavailable', notMember);
+    if (this.#pending) throw new ClusterError('unavailable', busy);
     if (member.manager !== undefined && !force) throw new ClusterError('unavailable', leaveNeedsForce);
     this.#cancelRenewal();
+    this.#cancelRoleRetry();
     this.#member = undefined;
-    await member.worker.leave();
-    await member.manager?.leave();
-    await this.#forget();
+    this.#pending = true; // an init or join meanwhile would lose its identity to the last step
+    try {
+      await this.#changes;
+      await member.worker.leave();
+    } finally {
+      await member.manager?.leave().catch((error) => this.#options.log.warn('leaving', { reason: messageOf(error) }));
+      await this.#forget().finally(() => {
+        this.#pending = false;
+      });
+    }
   }
 
   async #init(request: InitRequest): Promise<{ nodeId: string }> {
@@ -287,21 +303,32 @@ export class ClusterNode implements NodeBackend {
       onRole: (role) => this.#changeRole(role),
       onManagers: (peers) => this.#rememberManagers(peers),
     });
-    const member: Membership = { identity, nodeId, clusterId, dialer, worker, manager: undefined };
+    const member: Membership = { identity, nodeId, clusterId, dialer, worker, manager: undefined, wished: undefined };
     this.#member = member;
-    if (roleOf(identity) === 'manager') await this.#startManager(member, bootstrap);
-    await this.#identities.save(member.identity);
+    const role = roleOf(identity);
+    // A promotion that a crash cut short goes on below, when the tasks do: it needs the other managers, they do not.
+    const promotion = role === 'manager' && identity.raft === undefined && !fresh;
+    if (role === 'manager' && !promotion) await this.#startManager(member, bootstrap);
+    if (role === 'worker') await this.#stopManager(member); // a demotion that a crash cut short
     if (fresh) await member.manager?.ready(managerReadyMs);
+    // A founder is kept only now: until its cluster is written, a crash must leave it outside.
+    await this.#identities.save(member.identity);
     await worker.start();
     // A member that comes back may be the first one up after a power cut: it waits for the others a little, then serves what it can.
     if (!fresh) await member.manager?.ready(managerReturnMs).catch(() => {});
     this.#scheduleRenewal();
+    if (promotion && member.wished === undefined) this.#changeRole('manager');
   }
 
   async #startManager(member: Membership, bootstrap?: (store: Store) => Promise<void>): Promise<void> {
-    const raft = member.identity.raft ?? (await this.#joinRaft(member));
-    member.identity = { ...member.identity, raft };
-    await this.#identities.save(member.identity); // the id is given out once: a crash from here on must find it again
+    if (member.identity.raft === undefined) {
+      await assertFree(member.identity.listenAddr); // before the others count on this manager
+      member.identity = { ...member.identity, raft: await this.#joinRaft(member) };
+    }
+    const { raft } = member.identity;
+    if (raft === undefined) return;
+    // The id is given out once: a crash from here on must find it again.
+    if (bootstrap === undefined) await this.#identities.save(member.identity);
     member.manager = await LocalManager.open({
       dataDir: join(this.#options.dataDir, 'raft'),
       identity: member.identity,
@@ -324,11 +351,13 @@ export class ClusterNode implements NodeBackend {
     let addr = known[0] ?? '';
     let last: unknown;
     for (let attempt = 0; attempt < joinAttemptsMax; attempt++) {
+      if (this.#member !== member) throw new ClusterError('cancelled', 'this node is leaving or stopping');
       const peer = member.dialer.dial(addr);
       try {
         const answer = await peer.joinRaft({ addr: member.identity.advertiseAddr });
         if (answer.redirect === undefined) return { id: answer.raftId, members: answer.members };
         addr = answer.redirect;
+        if (attempt > 2) await sleep(clock, joinAttemptMs); // managers that point at each other: an election is under way
       } catch (error) {
         last = error;
         if (!(error instanceof ClusterError) || !error.retryable) throw error;
@@ -344,20 +373,38 @@ export class ClusterNode implements NodeBackend {
   /** The cluster wishes another role for this node: a new certificate, then the manager half follows. */
   #changeRole(role: NodeRole): void {
     const member = this.#member;
-    if (member === undefined || roleOf(member.identity) === role) return;
-    this.#serially(async () => {
-      if (this.#member !== member || roleOf(member.identity) === role) return;
-      await this.#renew(member);
-      const now = roleOf(member.identity);
-      this.#options.log.info('role changed', { role: now });
-      if (now === 'manager' && member.manager === undefined) await this.#startManager(member);
-      if (now === 'worker' && member.manager !== undefined) await this.#stopManager(member);
-      await this.#identities.save(member.identity);
-    });
+    if (member === undefined) return;
+    member.wished = role;
+    this.#serially(() => this.#followWish(member));
+  }
+
+  /** The wish is told once: what stands in its way is tried again until it is true or another one. */
+  async #followWish(member: Membership): Promise<void> {
+    const { clock, log } = this.#options;
+    const { wished } = member;
+    if (this.#member !== member || wished === undefined || hasRole(member, wished)) return;
+    this.#cancelRoleRetry();
+    try {
+      await this.#takeRole(member, wished);
+      log.info('role changed', { role: wished });
+    } catch (error) {
+      log.warn('change of role has to wait', { role: wished, reason: messageOf(error) });
+      this.#cancelRoleRetry = clock.timer(roleRetryMs, () => this.#serially(() => this.#followWish(member)));
+    }
+  }
+
+  async #takeRole(member: Membership, wished: NodeRole): Promise<void> {
+    if (roleOf(member.identity) !== wished) await this.#renew(member);
+    const role = roleOf(member.identity);
+    if (role === 'manager' && member.manager === undefined) await this.#startManager(member);
+    if (role === 'worker') await this.#stopManager(member);
+    await this.#identities.save(member.identity);
+    if (role !== wished) throw new ClusterError('unavailable', `the managers still call it a ${role}`);
   }
 
   async #stopManager(member: Membership): Promise<void> {
     const manager = member.manager;
+    if (manager === undefined && member.identity.raft === undefined) return;
     member.manager = undefined;
     await manager?.stop();
     await rm(join(this.#options.dataDir, 'raft'), { recursive: true, force: true });
@@ -380,13 +427,16 @@ export class ClusterNode implements NodeBackend {
     const member = this.#member;
     if (member === undefined) return;
     this.#cancelRenewal();
-    const wait = Math.max(renewalTime(member.identity.certPem, random) - clock.now(), renewalRetryMs);
-    this.#cancelRenewal = clock.timer(wait, () => {
-      this.#serially(async () => {
-        if (this.#member === member) await this.#renew(member);
+    const due = Math.max(renewalTime(member.identity.certPem, random), clock.now() + renewalRetryMs);
+    const wait = () => {
+      this.#cancelRenewal = clock.timer(due - clock.now(), () => {
+        if (clock.now() < due) return wait(); // no timer runs longer than 24 days
+        this.#serially(async () => {
+          if (this.#member === member) await this.#renew(member).finally(() => this.#scheduleRenewal());
+        });
       });
-      this.#scheduleRenewal();
-    });
+    };
+    wait();
   }
 
   /** A new certificate for a new key, from whichever manager leads. */
@@ -433,7 +483,8 @@ export class ClusterNode implements NodeBackend {
 
   /** One init or join at a time, and only outside a cluster. */
   async #exclusively<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#member !== undefined || this.#pending) throw new ClusterError('unavailable', alreadyMember);
+    if (this.#member !== undefined) throw new ClusterError('unavailable', alreadyMember);
+    if (this.#pending) throw new ClusterError('unavailable', busy);
     this.#pending = true;
     try {
       return await work();
@@ -451,4 +502,12 @@ export class ClusterNode implements NodeBackend {
 
 function roleOf(identity: StoredIdentity): NodeRole {
   return subjectOf(new X509Certificate(identity.certPem)).role;
+}
+
+/** With nothing left of the other role. */
+function hasRole(member: Membership, role: NodeRole): boolean {
+  if (roleOf(member.identity) !== role) return false;
+  return role === 'manager'
+    ? member.manager !== undefined
+    : member.manager === undefined && member.identity.raft === undefined;
 }

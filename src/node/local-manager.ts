@@ -1,6 +1,6 @@
 /** The manager half of this process: store, Raft member on disk, node-to-node server, and the manager composed of them. */
 import { GrpcTransport, type RaftCall, raftService } from 'raft-ts/grpc';
-import type { Clock } from '../lib/clock.ts';
+import { type Clock, sleep } from '../lib/clock.ts';
 import { ClusterError, messageOf } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
@@ -30,6 +30,10 @@ export interface LocalManagerOptions {
   readonly bootstrap?: (store: Store) => Promise<void>;
   readonly onFatal: (error: Error) => void;
 }
+
+/** How long a manager that leaves tries to be taken out of the group. */
+const leaveLimitMs = 5_000;
+const leaveRetryMs = 250;
 
 export class LocalManager {
   readonly backend: ManagerBackend;
@@ -75,7 +79,8 @@ export class LocalManager {
       ports: { ...storage, transport, runtime },
       clock,
       log: log.part('raft'),
-      bootstrap: options.raft.id === 1,
+      // Only `init` founds a group: a founder whose directory was lost must not found a second one under the same name.
+      bootstrap: options.bootstrap !== undefined,
       members: options.raft.members,
     });
     late.raft = raft;
@@ -151,18 +156,34 @@ export class LocalManager {
 
   /** Takes this member out of the group where the others can do without it, then stops. */
   async leave(): Promise<void> {
-    const { nodeId, dialer, log } = this.#options;
-    try {
-      if (this.#raft.isLeader() && this.#raft.members().length > 1) await this.#raft.transferLeadership();
-      const leader = this.#raft.leader();
-      if (leader !== undefined && leader.nodeId !== nodeId) {
-        const peer = dialer.dial(leader.addr);
-        await peer.leaveRaft({ nodeId }).finally(() => peer.close());
+    const { clock, log } = this.#options;
+    const end = clock.monotonic() + leaveLimitMs;
+    for (;;) {
+      try {
+        await this.#takeOut();
+        break;
+      } catch (error) {
+        const again = error instanceof ClusterError && error.retryable && clock.monotonic() + leaveRetryMs <= end;
+        if (!again) {
+          log.warn('left without being taken out of the raft group', { reason: messageOf(error) });
+          break;
+        }
+        await sleep(clock, leaveRetryMs);
       }
-    } catch (error) {
-      log.warn('left without being taken out of the raft group', { reason: messageOf(error) });
     }
     await this.stop();
+  }
+
+  /** By the next leader, which needs a moment to begin: until then this is `unavailable`. */
+  async #takeOut(): Promise<void> {
+    const { nodeId, dialer } = this.#options;
+    if (this.#raft.members().every((member) => member.nodeId === nodeId)) return;
+    if (this.#raft.isLeader()) await this.#raft.transferLeadership();
+    const leader = this.#raft.leader();
+    if (leader === undefined || leader.nodeId === nodeId)
+      throw new ClusterError('unavailable', 'no other manager leads yet');
+    const peer = dialer.dial(leader.addr);
+    await peer.leaveRaft({ nodeId }).finally(() => peer.close());
   }
 }
 

@@ -1,6 +1,6 @@
 /** Facts about this machine. */
 import { readFileSync } from 'node:fs';
-import { isIP } from 'node:net';
+import { createServer, isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { ClusterError } from '../lib/errors.ts';
 
@@ -59,6 +59,17 @@ export function remoteAddress(remote: string): string {
   if (host === '' || /[\s/]/.test(remote))
     throw new ClusterError('invalid', `invalid remote address ${JSON.stringify(remote)}: expected HOST:PORT`);
   return join(host, portOf(remote) ?? 2377);
+}
+
+/** Errors: `failed_precondition` when nobody can listen on `addr`. */
+export function assertFree(addr: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', (cause) =>
+      reject(new ClusterError('failed_precondition', `Cannot listen on ${addr}: ${cause.message}`, { cause })),
+    );
+    server.listen({ host: hostOf(addr), port: portOf(addr) ?? 0 }, () => server.close(() => resolve()));
+  });
 }
 
 function hostOf(addr: string): string {

@@ -9,7 +9,15 @@ import type { LogsMessage, LogsRequest } from './port.ts';
 type Fields = Readonly<Record<string, unknown>>;
 type Check = (value: unknown) => boolean;
 
+const shortTextMax = 1024;
+/** A node's description is part of an object that every manager keeps, and goes through the log whenever it changes. */
+const descriptionCharsMax = 64 * 1024;
+
 const text: Check = (value) => typeof value === 'string';
+/** For what has a natural length: names, ids, versions. */
+const short: Check = (value) => typeof value === 'string' && value.length <= shortTextMax;
+/** What a Date can hold: anything else would throw wherever it is shown. */
+const timestamp: Check = (value) => typeof value === 'number' && Math.abs(value) <= 8.64e15;
 const number: Check = (value) => typeof value === 'number' && Number.isFinite(value);
 const flag: Check = (value) => typeof value === 'boolean';
 const object: Check = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -30,38 +38,54 @@ function dictionary(check: Check): Check {
   return (value) => object(value) && Object.values(value as Fields).every(check);
 }
 
+/** As JSON, at most so many characters. */
+function bounded(check: Check, charsMax: number): Check {
+  return (value) => check(value) && JSON.stringify(value).length <= charsMax;
+}
+
 const port = shape({
   TargetPort: number,
   PublishedPort: optional(number),
-  Protocol: optional(text),
-  PublishMode: optional(text),
+  Protocol: optional(short),
+  PublishMode: optional(short),
 });
 const status = shape({
   state: number,
-  timestamp: number,
+  timestamp,
   message: text,
   err: text,
-  container: optional(shape({ containerId: text, pid: number, exitCode: number })),
+  container: optional(shape({ containerId: short, pid: number, exitCode: number })),
   ports: optional(list(port, 1000)),
 });
-const description = shape({
-  hostname: text,
-  platform: shape({ architecture: text, os: text }),
-  resources: shape({
-    NanoCPUs: optional(number),
-    MemoryBytes: optional(number),
-    GenericResources: optional(list(object, 1000)),
-  }),
-  engine: shape({ version: text, labels: dictionary(text), plugins: list(shape({ type: text, name: text }), 1000) }),
+const genericResource = shape({
+  NamedResourceSpec: optional(shape({ Kind: short, Value: short })),
+  DiscreteResourceSpec: optional(shape({ Kind: short, Value: number })),
 });
+const description = bounded(
+  shape({
+    hostname: short,
+    platform: shape({ architecture: short, os: short }),
+    resources: shape({
+      NanoCPUs: optional(number),
+      MemoryBytes: optional(number),
+      GenericResources: optional(list(genericResource, 1000)),
+    }),
+    engine: shape({
+      version: short,
+      labels: dictionary(text),
+      plugins: list(shape({ type: short, name: short }), 1000),
+    }),
+  }),
+  descriptionCharsMax,
+);
 const line = shape({ taskId: text, time: text, text, stream: (value) => value === 'stdout' || value === 'stderr' });
 
 const agentMessages: Readonly<Record<AgentMessage['kind'], Check>> = {
-  hello: shape({ description, addr: text }),
+  hello: shape({ description, addr: short }),
   describe: shape({ description }),
   beat: object,
   leaving: object,
-  status: shape({ reports: list(shape({ taskId: text, status }), 1000) }),
+  status: shape({ reports: list(shape({ taskId: short, status }), 1000) }),
   log: shape({ subscription: text, lines: list(line, 100_000) }),
   logEnd: shape({ subscription: text, error: text }),
 };

@@ -1,3 +1,4 @@
+import { status as Code } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ClusterError } from '../lib/errors.ts';
 import { silentLog } from '../lib/log.ts';
@@ -10,6 +11,7 @@ import { decodeAgentMessage } from './codec.ts';
 import { NodeServerCredentials, type TlsIdentity } from './credentials.ts';
 import type { ManagerService } from './port.ts';
 import { RpcServer } from './server.ts';
+import { fromServiceError, toStatus } from './status.ts';
 
 const authority = createAuthority(Date.now());
 const clusterId = 'c'.repeat(25);
@@ -166,4 +168,57 @@ describe('joining', () => {
 
 test('agent messages of unknown kind are refused', () => {
   expect(() => decodeAgentMessage({ kind: 'constructor' })).toThrow('malformed');
+});
+
+describe('what a hostile worker says is refused when', () => {
+  const description = {
+    hostname: 'w1',
+    platform: { architecture: 'x86_64', os: 'linux' },
+    resources: { GenericResources: [{ NamedResourceSpec: { Kind: 'gpu', Value: 'a' } }] },
+    engine: { version: '1', labels: {} as Record<string, string>, plugins: [] },
+  };
+  const status = { state: 512, timestamp: 1, message: '', err: '' };
+  const hello = (over: object) => () =>
+    decodeAgentMessage({ kind: 'hello', addr: '', description: { ...description, ...over } });
+  const report = (over: object) => () =>
+    decodeAgentMessage({ kind: 'status', reports: [{ taskId: 't', status: { ...status, ...over } }] });
+
+  test('well-formed messages pass', () => {
+    expect(hello({})).not.toThrow();
+    expect(report({})).not.toThrow();
+  });
+
+  test('its description would fill the log of every manager', () => {
+    expect(hello({ hostname: 'x'.repeat(2_000) })).toThrow('malformed');
+    const labels = Object.fromEntries(Array.from({ length: 100 }, (_, at) => [`l${at}`, 'x'.repeat(1_000)]));
+    expect(hello({ engine: { ...description.engine, labels } })).toThrow('malformed');
+  });
+
+  test('its resources are none that the scheduler can count', () => {
+    expect(hello({ resources: { GenericResources: [{ DiscreteResourceSpec: null }] } })).toThrow('malformed');
+    expect(hello({ resources: { GenericResources: [{ DiscreteResourceSpec: { Kind: 'gpu', Value: 'a' } }] } })).toThrow(
+      'malformed',
+    );
+  });
+
+  test('a time cannot be shown, or an id is endless', () => {
+    expect(report({ timestamp: 1e300 })).toThrow('malformed');
+    expect(report({ container: { containerId: 'x'.repeat(2_000), pid: 1, exitCode: 0 } })).toThrow('malformed');
+  });
+});
+
+describe('an error', () => {
+  const asSeen = (status: object) => fromServiceError(Object.assign(new Error('x'), status), 'm1');
+
+  test('of the peer arrives with its kind and its words', () => {
+    for (const kind of ['unavailable', 'deadline', 'already_exists'] as const)
+      expect(asSeen(toStatus(new ClusterError(kind, 'why')))).toMatchObject({ kind, message: 'why' });
+  });
+
+  test('of a connection that broke under a call is no promise that nothing was done', () => {
+    for (const details of ['Connection dropped', 'read ECONNRESET', 'Write failed with error write EPIPE'])
+      expect(asSeen({ code: Code.UNAVAILABLE, details })).toMatchObject({ kind: 'deadline' });
+    const refused = 'No connection established. Last error: Error: connect ECONNREFUSED. Resolution note: ';
+    expect(asSeen({ code: Code.UNAVAILABLE, details: refused })).toMatchObject({ kind: 'unavailable' });
+  });
 });

@@ -20,6 +20,9 @@ const codes = {
 
 const kindOfCode = new Map<number, ErrorKind>(errorKinds.map((kind) => [codes[kind], kind]));
 const detailBytesMax = 4096;
+/** grpc-js's own words for calls that it gave up before it sent anything. */
+const neverLeft =
+  /^(No connection established|Name resolution|Stream refused by server|Channel closed before call started)/;
 
 export interface StatusObject {
   readonly code: status;
@@ -27,25 +30,28 @@ export interface StatusObject {
   readonly metadata: Metadata;
 }
 
+/** Where the kind travels: an answer of the peer has it, what grpc-js says by itself has not. */
+const kindKey = 'tscluster-kind';
+
 export function toStatus(error: unknown): StatusObject {
   const { kind, message } = toClusterError(error);
-  return { code: codes[kind], details: message.slice(0, detailBytesMax), metadata: new Metadata() };
+  const metadata = new Metadata();
+  metadata.set(kindKey, kind);
+  return { code: codes[kind], details: message.slice(0, detailBytesMax), metadata };
 }
 
 /** Anything a gRPC call rejects with, as a ClusterError; `peer` names who was asked. */
 export function fromServiceError(error: Error, peer: string): ClusterError {
-  const code = (error as Partial<ServiceError>).code;
+  const { code, details = error.message, metadata } = error as Partial<ServiceError>;
   if (code === undefined) return toClusterError(error);
+  const told = errorKinds.find((kind) => kind === metadata?.get(kindKey)[0]);
+  if (told !== undefined) return new ClusterError(told, details, { cause: error });
   const kind = kindOfCode.get(code) ?? 'internal';
-  const details = (error as ServiceError).details;
   if (kind !== 'unavailable') return new ClusterError(kind, details, { cause: error });
-  // grpc-js's own words for a connection that failed, as opposed to an answer of the peer. A request that was under way when the
-  // connection broke may have been carried out; one that never left was not.
-  const reason = /Error: (.*?)\.? Resolution note/.exec(details)?.[1] ?? details;
-  if (details.startsWith('Connection dropped'))
-    return new ClusterError('deadline', `${peer} went away before it answered`, { cause: error });
-  if (/^(No connection established|Name resolution)/.test(details)) {
+  // A request that never left was not carried out; one that was under way when the connection broke may have been.
+  if (neverLeft.test(details)) {
+    const reason = /Error: (.*?)\.? Resolution note/.exec(details)?.[1] ?? details;
     return new ClusterError('unavailable', `${peer} cannot be reached: ${reason}`, { cause: error });
   }
-  return new ClusterError('unavailable', details, { cause: error });
+  return new ClusterError('deadline', `${peer} went away before it answered`, { cause: error });
 }

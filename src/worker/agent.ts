@@ -234,9 +234,7 @@ class NodeAgent implements Agent {
     const changed = set.tasks.filter((task) => this.#tasks.has(task.id));
     // On disk first: what was accepted is not forgotten.
     await this.#write([
-      ...fresh.map(
-        (task): TaskDbChange => ({ kind: 'put', entry: this.#unknown(task) }),
-      ),
+      ...fresh.map((task): TaskDbChange => ({ kind: 'put', entry: this.#unknown(task) })),
       ...changed.flatMap((task) => this.#rewrite(task)),
     ]);
     if (!this.#running) return;

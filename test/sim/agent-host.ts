@@ -23,7 +23,14 @@ export class AgentHost {
     this.#world = world;
     const { clock, random } = world;
     const description = { ...fakeDescription, hostname: this.name };
-    this.executor = new FakeExecutor({ clock, random, description, prepareMs: [10, 800], startMs: [5, 300], stopMs: [5, 2_000] });
+    this.executor = new FakeExecutor({
+      clock,
+      random,
+      description,
+      prepareMs: [10, 800],
+      startMs: [5, 300],
+      stopMs: [5, 2_000],
+    });
     this.#disk = new TaskDisk(clock, random);
     this.#managers = [1, 2, 3].map((manager) => ({ nodeId: `m${manager}`, addr: `m${manager}:2377` }));
   }
@@ -163,7 +170,8 @@ function guarded(executor: Executor, process: ProcessClock): Executor {
   return {
     describe: () => process.outside(() => executor.describe()),
     bootId: () => process.outside(async () => (await executor.bootId?.()) ?? ''),
-    controller: (task: AssignedTask, dependencies: Dependencies) => guardedController(executor.controller(task, dependencies), process),
+    controller: (task: AssignedTask, dependencies: Dependencies) =>
+      guardedController(executor.controller(task, dependencies), process),
     existing: () => process.outside(() => executor.existing()),
     discard: (taskId) => process.outside(() => executor.discard(taskId)),
     logs: (taskId, query, signal) => executor.logs(taskId, query, signal),

@@ -2,9 +2,10 @@
  * What must hold at every moment of a simulated run, judged from outside: replicas, acknowledged writes, running
  * containers. Checkers only look; none of them uses the code under test to judge it.
  */
+
+import type { CommitEvent } from '../../src/manager/store/port.ts';
 import type { StoreObject, Task } from '../../src/model/objects.ts';
 import type { ChangeEvent, ClusterView } from '../../src/model/view.ts';
-import type { CommitEvent } from '../../src/manager/store/port.ts';
 import type { ProcessClock } from './process-clock.ts';
 import type { World } from './world.ts';
 
@@ -42,7 +43,8 @@ export class Checkers {
   committed(host: string, commit: CommitEvent): void {
     for (const event of commit.events) {
       if (event.after !== undefined) this.#sameEverywhere(host, event.table, event.after);
-      if (event.table === 'task' && event.before !== undefined && event.after !== undefined) this.#forward(host, event.before, event.after);
+      if (event.table === 'task' && event.before !== undefined && event.after !== undefined)
+        this.#forward(host, event.before, event.after);
     }
     if (commit.version <= this.#newest) return;
     this.#newest = commit.version;
@@ -70,13 +72,19 @@ export class Checkers {
     const text = JSON.stringify(object);
     const known = this.#objects.get(key);
     if (known === undefined) this.#objects.set(key, text);
-    else if (known !== text && canonical(JSON.parse(known)) !== canonical(object)) this.#world.fail(`${host} has another ${key}: ${text} instead of ${known}`);
+    else if (known !== text && canonical(JSON.parse(known)) !== canonical(object))
+      this.#world.fail(`${host} has another ${key}: ${text} instead of ${known}`);
   }
 
   #forward(host: string, before: Task, after: Task): void {
-    if (after.status.state < before.status.state) this.#world.fail(`${host}: task ${after.id} went from state ${before.status.state} back to ${after.status.state}`);
-    if (after.desired < before.desired) this.#world.fail(`${host}: task ${after.id} is desired ${after.desired} after ${before.desired}`);
-    if (before.nodeId !== '' && after.nodeId !== before.nodeId) this.#world.fail(`${host}: task ${after.id} moved from ${before.nodeId} to ${after.nodeId}`);
+    if (after.status.state < before.status.state)
+      this.#world.fail(
+        `${host}: task ${after.id} went from state ${before.status.state} back to ${after.status.state}`,
+      );
+    if (after.desired < before.desired)
+      this.#world.fail(`${host}: task ${after.id} is desired ${after.desired} after ${before.desired}`);
+    if (before.nodeId !== '' && after.nodeId !== before.nodeId)
+      this.#world.fail(`${host}: task ${after.id} moved from ${before.nodeId} to ${after.nodeId}`);
   }
 
   #raftIsSafe(): void {
@@ -101,7 +109,8 @@ export class Checkers {
       const { view } = process.store;
       const state = contents(view);
       const other = seen.get(view.version);
-      if (other !== undefined && other.state !== state) this.#world.fail(`${other.name} and ${name} differ at version ${view.version}`);
+      if (other !== undefined && other.state !== state)
+        this.#world.fail(`${other.name} and ${name} differ at version ${view.version}`);
       seen.set(view.version, { name, state });
     }
   }
@@ -114,14 +123,18 @@ export class Checkers {
     const now = world.clock.monotonic();
     const steady = leader !== undefined && world.managersHealthy;
     for (const agent of world.agents) {
-      const away = !agent.alive || agent.clock?.frozen === true || (leader !== undefined && !world.network.reaches(agent.name, leader.name));
+      const away =
+        !agent.alive ||
+        agent.clock?.frozen === true ||
+        (leader !== undefined && !world.network.reaches(agent.name, leader.name));
       const known = this.#away.get(agent.name);
       if (!steady || clock === undefined || !away) this.#away.delete(agent.name);
       else if (known?.leader !== clock) this.#away.set(agent.name, { leader: clock, since: now });
       else {
         const state = leader.process?.store.view.get('node', agent.name)?.status.state;
         const limitMs = state === 'disconnected' ? goodbyeLimitMs : awayLimitMs;
-        if (state !== 'down' && now - known.since > limitMs) world.fail(`${agent.name} is away for ${limitMs} ms and still ${state}`);
+        if (state !== 'down' && now - known.since > limitMs)
+          world.fail(`${agent.name} is away for ${limitMs} ms and still ${state}`);
       }
     }
   }
@@ -131,10 +144,12 @@ export class Checkers {
     const now = this.#world.clock.monotonic();
     if (!this.#world.calm) return this.#doubleSince.clear();
     const running = this.#world.runningSlots();
-    for (const [slot, count] of running) if (count > 1 && !this.#doubleSince.has(slot)) this.#doubleSince.set(slot, now);
+    for (const [slot, count] of running)
+      if (count > 1 && !this.#doubleSince.has(slot)) this.#doubleSince.set(slot, now);
     for (const slot of [...this.#doubleSince.keys()]) if ((running.get(slot) ?? 0) < 2) this.#doubleSince.delete(slot);
     for (const [slot, since] of this.#doubleSince) {
-      if (now - since > doubleLimitMs) this.#world.fail(`slot ${slot} runs more than once for ${doubleLimitMs} ms though all is well`);
+      if (now - since > doubleLimitMs)
+        this.#world.fail(`slot ${slot} runs more than once for ${doubleLimitMs} ms though all is well`);
     }
   }
 }

@@ -56,13 +56,17 @@ export class Client {
   final(): void {
     const view = this.#world.leader()?.process?.store.view;
     if (view === undefined) return this.#world.fail('nobody leads');
-    for (const name of this.#configs) if (view.configByName(name) === undefined) this.#world.fail(`acknowledged write lost: config ${name}`);
-    for (const id of this.#removed) if (view.get('service', id) !== undefined) this.#world.fail(`acknowledged removal lost: service ${id}`);
+    for (const name of this.#configs)
+      if (view.configByName(name) === undefined) this.#world.fail(`acknowledged write lost: config ${name}`);
+    for (const id of this.#removed)
+      if (view.get('service', id) !== undefined) this.#world.fail(`acknowledged removal lost: service ${id}`);
     for (const [id, { certain, removing }] of this.#services) {
       const service = view.get('service', id);
       if (service === undefined && !removing) this.#world.fail(`acknowledged write lost: service ${id}`);
       if (service !== undefined && certain !== undefined && fingerprint(service.spec) !== certain) {
-        this.#world.fail(`acknowledged write lost: service ${id} is ${fingerprint(service.spec)} instead of ${certain}`);
+        this.#world.fail(
+          `acknowledged write lost: service ${id} is ${fingerprint(service.spec)} instead of ${certain}`,
+        );
       }
     }
   }
@@ -74,7 +78,8 @@ export class Client {
     const answer = await this.#call(backend, 'service.create', { spec });
     if (answer === undefined) return;
     this.#services.set(answer.id, { certain: fingerprint(spec), removing: false });
-    if (backend.view.get('service', answer.id) === undefined) this.#world.fail(`service ${answer.id} does not show where it was created`);
+    if (backend.view.get('service', answer.id) === undefined)
+      this.#world.fail(`service ${answer.id} does not show where it was created`);
     this.#world.faults.acknowledged();
   }
 
@@ -89,7 +94,11 @@ export class Client {
     for (const node of [...(backend?.view.list('node') ?? [])]) {
       if (backend === undefined || node.spec.Availability === 'active' || node.spec.Role === 'manager') continue;
       const { id, meta, spec } = node;
-      await this.#call(backend, 'node.update', { id, version: meta.version, spec: { ...spec, Availability: 'active' } });
+      await this.#call(backend, 'node.update', {
+        id,
+        version: meta.version,
+        spec: { ...spec, Availability: 'active' },
+      });
     }
   }
 
@@ -114,7 +123,8 @@ export class Client {
     const service = services[between(this.#random, 0, Math.max(0, services.length - 1))];
     const dice = between(this.#random, 0, 99);
     if (dice < 40) return this.#createConfig(backend);
-    if (service === undefined || (dice < 52 && services.length < servicesMax)) return this.createService(between(this.#random, 1, replicasMax));
+    if (service === undefined || (dice < 52 && services.length < servicesMax))
+      return this.createService(between(this.#random, 1, replicasMax));
     if (dice < 72) return this.#scale(backend, service);
     if (dice < 88) return this.#update(backend, service);
     if (dice < 94) return this.#remove(backend, service);
@@ -132,13 +142,19 @@ export class Client {
   #scale(backend: ManagerBackend, service: Service): Promise<void> {
     // A published port is taken once per node.
     const most = service.spec.EndpointSpec === undefined ? replicasMax : this.#world.agents.length;
-    return this.#change(backend, service, { ...service.spec, Mode: { Replicated: { Replicas: between(this.#random, 0, most) } } });
+    return this.#change(backend, service, {
+      ...service.spec,
+      Mode: { Replicated: { Replicas: between(this.#random, 0, most) } },
+    });
   }
 
   #update(backend: ManagerBackend, service: Service): Promise<void> {
     const { ContainerSpec, ...rest } = service.spec.TaskTemplate;
     const Env = [`ROUND=${this.#count++}`];
-    return this.#change(backend, service, { ...service.spec, TaskTemplate: { ...rest, ContainerSpec: { ...ContainerSpec, Env } } });
+    return this.#change(backend, service, {
+      ...service.spec,
+      TaskTemplate: { ...rest, ContainerSpec: { ...ContainerSpec, Env } },
+    });
   }
 
   async #change(backend: ManagerBackend, service: Service, spec: ServiceSpec): Promise<void> {
@@ -162,7 +178,11 @@ export class Client {
     const node = drained[0] ?? workers[between(this.#random, 0, workers.length - 1)];
     if (node === undefined) return;
     const Availability = drained.length > 0 ? 'active' : 'drain';
-    await this.#call(backend, 'node.update', { id: node.id, version: node.meta.version, spec: { ...node.spec, Availability } });
+    await this.#call(backend, 'node.update', {
+      id: node.id,
+      version: node.meta.version,
+      spec: { ...node.spec, Availability },
+    });
   }
 
   #known(id: string): Known {
@@ -189,7 +209,13 @@ export class Client {
         RestartPolicy: { Condition: 'any', Delay: between(this.#random, 0, 2) * second },
       },
       Mode: { Replicated: { Replicas: replicas } },
-      ...(publishes ? { EndpointSpec: { Ports: [{ TargetPort: 80, PublishedPort: 8000 + number, PublishMode: 'host', Protocol: 'tcp' }] } } : {}),
+      ...(publishes
+        ? {
+            EndpointSpec: {
+              Ports: [{ TargetPort: 80, PublishedPort: 8000 + number, PublishMode: 'host', Protocol: 'tcp' }],
+            },
+          }
+        : {}),
     };
   }
 
@@ -200,7 +226,11 @@ export class Client {
   }
 
   /** Undefined: the outcome is unknown, or the request was refused. */
-  #call<M extends ControlMethod>(backend: ManagerBackend, method: M, request: ControlRequest<M>): Promise<ControlResponse<M> | undefined> {
+  #call<M extends ControlMethod>(
+    backend: ManagerBackend,
+    method: M,
+    request: ControlRequest<M>,
+  ): Promise<ControlResponse<M> | undefined> {
     this.attempted += 1;
     const { clock } = this.#world;
     return new Promise((resolve) => {
@@ -216,7 +246,8 @@ export class Client {
           finish('acknowledged', response);
         },
         (error: unknown) => {
-          if (!(error instanceof ClusterError) || error.kind === 'internal') this.#world.fail(`${method} says ${error instanceof Error ? error.stack : String(error)}`);
+          if (!(error instanceof ClusterError) || error.kind === 'internal')
+            this.#world.fail(`${method} says ${error instanceof Error ? error.stack : String(error)}`);
           finish(messageOf(error));
         },
       );

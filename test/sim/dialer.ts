@@ -33,7 +33,8 @@ function peer(world: World, caller: ProcessClock, to: string): Peer {
         served?.clock.enter(() => served.service.session(wrap(served.clock), identity, `${caller.host}:40000`));
         return served !== undefined;
       }),
-    call: (method, request) => call((service) => service.call(method, copy(request), identity) as ReturnType<Peer['call']>) as never,
+    call: (method, request) =>
+      call((service) => service.call(method, copy(request), identity) as ReturnType<Peer['call']>) as never,
     joinRaft: (request) => call((service) => service.joinRaft(copy(request), identity)),
     leaveRaft: (request) => call((service) => service.leaveRaft(copy(request), identity)),
     openLogs: (): Duplex<LogsRequest, LogsMessage> =>

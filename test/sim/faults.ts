@@ -47,7 +47,7 @@ export class Faults {
   acknowledged(): void {
     const leader = this.#world.leader();
     if (!this.#active || leader === undefined || between(this.#random, 0, 19) > 0) return;
-    this.#start(`power of ${leader.name}`, () => (leader.crash(), () => void this.#world.run(leader.start())));
+    this.#start(`power of ${leader.name}`, () => (leader.crash(), () => this.#world.run(leader.start())));
   }
 
   #begin(): void {
@@ -88,7 +88,7 @@ export class Faults {
         return [`slow ${any}`, () => (network.slow(any, true), () => network.slow(any, false))];
       case 4:
       case 5:
-        return [`power of ${manager.name}`, () => (manager.crash(), () => void this.#world.run(manager.start()))];
+        return [`power of ${manager.name}`, () => (manager.crash(), () => this.#world.run(manager.start()))];
       case 6:
         return [`restart of ${manager.name}`, () => this.#restart(manager)];
       case 7:
@@ -102,7 +102,9 @@ export class Faults {
       case 11:
         return this.#slowDisk(between(this.#random, 0, 1) === 0 ? manager : agent);
       case 12:
-        return between(this.#random, 0, 1) === 0 ? this.#blackout() : [`lost disk of ${agent.name}`, () => (agent.loseDisk(), () => agent.start())];
+        return between(this.#random, 0, 1) === 0
+          ? this.#blackout()
+          : [`lost disk of ${agent.name}`, () => (agent.loseDisk(), () => agent.start())];
       default:
         return [`exit on ${agent.name}`, () => (this.#exit(agent.name), () => {})];
     }

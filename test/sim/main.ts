@@ -16,7 +16,12 @@ for (let seed = first; seed <= last; seed++) {
     await world.simulate();
   } catch (error) {
     failed += 1;
-    const reason = error instanceof Error && error.name !== 'SimulationFailure' ? error.stack : error instanceof Error ? error.message : String(error);
+    const reason =
+      error instanceof Error && error.name !== 'SimulationFailure'
+        ? error.stack
+        : error instanceof Error
+          ? error.message
+          : String(error);
     process.stdout.write(`seed ${seed} failed ${reason}\n  replay: npm run sim -- --seed ${seed} --trace\n`);
   }
   virtualMs += world.clock.monotonic();

@@ -97,12 +97,14 @@ export class ManagerHost {
       runtime: raftRuntime(clock, random),
     };
     const self = { raftId: identity.raftId, nodeId: this.name, addr: this.addr };
-    const options = { bootstrap: this.#founder, members: identity.members, snapshotEveryEntries: 150 };
+    const options = { bootstrap: this.#founder, members: identity.members, snapshotEveryEntries: 60, keepEntries: 20 };
     const raft = await RaftManager.open({ self, store, ports, clock, log, ...options });
     if (!clock.alive) return;
     raft.onFault((fault) => this.#world.fail(`${this.name} stopped: ${fault.message}`));
     raft.onLeadership((isLeader, leader) => {
-      this.#world.trace(`${this.name} ${isLeader ? `leads in term ${raft.status().term}` : `follows ${leader?.nodeId ?? 'nobody'}`}`);
+      this.#world.trace(
+        `${this.name} ${isLeader ? `leads in term ${raft.status().term}` : `follows ${leader?.nodeId ?? 'nobody'}`}`,
+      );
     });
     const manager = new Manager({
       nodeId: this.name,

@@ -102,7 +102,11 @@ export class SimNetwork {
   }
 
   /** A stream to a service of another host: `accept` gets the far end and the clock of the process that serves it, unless nobody listens. */
-  open<Out, In>(caller: ProcessClock, to: string, accept: (wrap: (server: ProcessClock) => Duplex<In, Out>) => boolean): Duplex<Out, In> {
+  open<Out, In>(
+    caller: ProcessClock,
+    to: string,
+    accept: (wrap: (server: ProcessClock) => Duplex<In, Out>) => boolean,
+  ): Duplex<Out, In> {
     const from = caller.host;
     const pair = memoryDuplex<Out, In>(this.#clock, { delayMs: () => this.delay(from, to) });
     const connection: Connection = { from, to, pair, openEnds: 2, dead: false };
@@ -123,7 +127,11 @@ export class SimNetwork {
   }
 
   /** A call that answers, fails, or hangs until its limit when the way is cut meanwhile. `find`: undefined = nobody listens. */
-  call<T>(caller: ProcessClock, to: string, find: () => { readonly clock: ProcessClock; readonly run: () => Promise<T> } | undefined): Promise<T> {
+  call<T>(
+    caller: ProcessClock,
+    to: string,
+    find: () => { readonly clock: ProcessClock; readonly run: () => Promise<T> } | undefined,
+  ): Promise<T> {
     const from = caller.host;
     return new Promise((resolve, reject) => {
       const finish = (settle: () => void) => {
@@ -157,7 +165,8 @@ export class SimNetwork {
     }
     for (const call of [...this.#calls]) {
       if (call.from === host) this.#calls.delete(call);
-      else if (call.to === host && this.reaches(call.from, host)) call.fail(new ClusterError('unavailable', `${host} closed the connection`));
+      else if (call.to === host && this.reaches(call.from, host))
+        call.fail(new ClusterError('unavailable', `${host} closed the connection`));
     }
     this.#update();
   }

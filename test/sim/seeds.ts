@@ -1,7 +1,7 @@
 /** Which seeds the suite runs: a fixed range, or SIM_SEEDS=A..B; each of the two test files takes every other one. */
 import { World } from './world.ts';
 
-const defaultSeeds = '1..240';
+const defaultSeeds = '1..300';
 const perTest = 20;
 
 function seedsOf(text: string): readonly number[] {

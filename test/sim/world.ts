@@ -81,7 +81,8 @@ export class World {
     this.client = new Client(this, seed);
     this.faults = new Faults(this, seed);
     const skews = seededRandom(seed * 8 + 7);
-    for (const { name } of [...this.managers, ...this.agents]) this.#skews.set(name, between(skews, -skewMaxMs, skewMaxMs));
+    for (const { name } of [...this.managers, ...this.agents])
+      this.#skews.set(name, between(skews, -skewMaxMs, skewMaxMs));
   }
 
   /** The whole run. Throws {@link SimulationFailure}. */
@@ -95,9 +96,13 @@ export class World {
     this.client.stop();
     this.faults.stop();
     this.network.healAll();
-    await this.#until(() => (this.faults.none && this.client.idle ? undefined : 'something takes too long to stop'), stopLimitMs);
+    await this.#until(
+      () => (this.faults.none && this.client.idle ? undefined : 'something takes too long to stop'),
+      stopLimitMs,
+    );
     this.#startAll();
     await this.#until(() => (this.leader() === undefined ? 'nobody leads' : undefined), stopLimitMs);
+    await this.#until(() => this.#undrained(), settleLimitMs);
     this.client.activateNodes();
     await this.#until(() => this.unfinished(), settleLimitMs);
     this.trace('settled');
@@ -131,13 +136,22 @@ export class World {
   }
 
   logOf(part: string): Log {
-    const write = (level: string) => (message: string, fields?: LogFields) => this.#onTrace?.(`${this.clock.monotonic()} [${part}] ${level}: ${message} ${show(fields)}`);
-    return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error'), part: (inner) => this.logOf(`${part} ${inner}`) };
+    const write = (level: string) => (message: string, fields?: LogFields) =>
+      this.#onTrace?.(`${this.clock.monotonic()} [${part}] ${level}: ${message} ${show(fields)}`);
+    return {
+      debug: write('debug'),
+      info: write('info'),
+      warn: write('warn'),
+      error: write('error'),
+      part: (inner) => this.logOf(`${part} ${inner}`),
+    };
   }
 
   /** Nobody waits for `work`, but it must not fail. */
   run(work: Promise<void>): void {
-    work.catch((error: unknown) => this.fail(error instanceof Error ? (error.stack ?? error.message) : messageOf(error)));
+    work.catch((error: unknown) =>
+      this.fail(error instanceof Error ? (error.stack ?? error.message) : messageOf(error)),
+    );
   }
 
   /** What listens on a host now. */
@@ -152,13 +166,19 @@ export class World {
 
   /** Nothing is wrong, and every agent is in a session. */
   get calm(): boolean {
-    return this.faults.none && this.network.healthy && this.agents.every((agent) => agent.connected) && this.managers.every(({ process }) => process !== undefined);
+    return (
+      this.faults.none &&
+      this.network.healthy &&
+      this.agents.every((agent) => agent.connected) &&
+      this.managers.every(({ process }) => process !== undefined)
+    );
   }
 
   /** All managers run and reach each other. */
   get managersHealthy(): boolean {
     return this.managers.every(
-      (host) => host.clock?.frozen === false && this.managers.every((other) => this.network.reaches(host.name, other.name)),
+      (host) =>
+        host.clock?.frozen === false && this.managers.every((other) => this.network.reaches(host.name, other.name)),
     );
   }
 
@@ -183,7 +203,8 @@ export class World {
     if (view === undefined) return 'nobody leads';
     for (const { name, process } of this.managers) {
       if (process === undefined) return `${name} is down`;
-      if (process.store.view.version !== view.version) return `${name} is at version ${process.store.view.version} of ${view.version}`;
+      if (process.store.view.version !== view.version)
+        return `${name} is at version ${process.store.view.version} of ${view.version}`;
     }
     for (const agent of this.agents) {
       if (!agent.connected) return `${agent.name} is not connected`;
@@ -204,8 +225,23 @@ export class World {
       });
       if (up.length !== replicasOf(service.spec)) return `${Name} runs ${up.length} of ${replicasOf(service.spec)}`;
       if (new Set(up.map((task) => task.slot)).size !== up.length) return `${Name} has a slot that runs twice`;
-      const old = up.find((task) => JSON.stringify(task.spec.ContainerSpec.Env) !== JSON.stringify(service.spec.TaskTemplate.ContainerSpec.Env));
+      const old = up.find(
+        (task) =>
+          JSON.stringify(task.spec.ContainerSpec.Env) !== JSON.stringify(service.spec.TaskTemplate.ContainerSpec.Env),
+      );
       if (old !== undefined && updating !== 'paused') return `${Name} runs an old task`;
+    }
+    return undefined;
+  }
+
+  /** Why a drained node is not empty yet. */
+  #undrained(): string | undefined {
+    const view = this.leader()?.process?.store.view;
+    if (view === undefined || !this.calm) return 'not all is well';
+    for (const { name, executor } of this.agents) {
+      const drained = view.get('node', name)?.spec.Availability === 'drain';
+      if (drained && executor.running().length > 0)
+        return `${name} is drained and runs ${executor.running().length} containers`;
     }
     return undefined;
   }
@@ -215,7 +251,8 @@ export class World {
     for (const { name, executor } of this.agents) {
       for (const taskId of executor.running()) {
         const task = view.get('task', taskId);
-        if (task === undefined || task.nodeId !== name || task.desired !== TaskState.running) return `${name} runs ${taskId}, which nobody wants`;
+        if (task === undefined || task.nodeId !== name || task.desired !== TaskState.running)
+          return `${name} runs ${taskId}, which nobody wants`;
       }
     }
     return undefined;
@@ -224,11 +261,20 @@ export class World {
   async #setUp(): Promise<void> {
     const [first, ...others] = this.managers;
     if (first !== undefined) this.run(first.start());
-    await this.#until(() => (this.leader()?.process?.store.view.cluster() === undefined ? 'no cluster yet' : undefined), setUpLimitMs);
+    await this.#until(
+      () => (this.leader()?.process?.store.view.cluster() === undefined ? 'no cluster yet' : undefined),
+      setUpLimitMs,
+    );
     for (const other of others) this.run(other.start());
     for (const agent of this.agents) agent.start();
     const voters = () => this.leader()?.process?.raft.status().conf.voters.length;
-    await this.#until(() => (voters() === 3 && this.managers.every((host) => host.process !== undefined) ? undefined : 'managers have not joined'), setUpLimitMs);
+    await this.#until(
+      () =>
+        voters() === 3 && this.managers.every((host) => host.process !== undefined)
+          ? undefined
+          : 'managers have not joined',
+      setUpLimitMs,
+    );
     let created = 0;
     for (const replicas of [3, 5]) this.run(this.client.createService(replicas).then(() => void (created += 1)));
     await this.#until(() => (created < 2 ? 'services are not created' : this.unfinished()), setUpLimitMs);
@@ -258,7 +304,8 @@ export class World {
     const view = this.leader()?.process?.store.view;
     for (const { name, executor } of this.agents) {
       for (const taskId of await executor.existing()) {
-        if (view?.get('task', taskId)?.nodeId !== name) this.fail(`${name} keeps the container of ${taskId}, which is no task of it`);
+        if (view?.get('task', taskId)?.nodeId !== name)
+          this.fail(`${name} keeps the container of ${taskId}, which is no task of it`);
       }
     }
   }
@@ -297,7 +344,8 @@ export class World {
     };
     if (parcel.kind === 'messages' && between(this.random, 0, 199) === 0) return true; // lost
     this.clock.timer(this.network.delay(from, to), deliver);
-    if (parcel.kind === 'messages' && between(this.random, 0, 199) === 0) this.clock.timer(this.network.delay(from, to) + 50, deliver);
+    if (parcel.kind === 'messages' && between(this.random, 0, 199) === 0)
+      this.clock.timer(this.network.delay(from, to) + 50, deliver);
     return true;
   }
 
@@ -309,6 +357,9 @@ export class World {
 function show(fields: LogFields | undefined): string {
   if (fields === undefined) return '';
   return Object.entries(fields)
-    .map(([key, value]) => `${key}=${value instanceof Error ? value.message : typeof value === 'string' ? value : JSON.stringify(value)}`)
+    .map(
+      ([key, value]) =>
+        `${key}=${value instanceof Error ? value.message : typeof value === 'string' ? value : JSON.stringify(value)}`,
+    )
     .join(' ');
 }

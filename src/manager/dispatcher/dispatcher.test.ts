@@ -361,6 +361,18 @@ describe('dispatcher: status intake', () => {
     expect(acks(session.received).map((ack) => ack.taskId)).toEqual(['t1', 't1', 't2', 'foreign', 'nobody']);
   });
 
+  test('a node cannot fill the queue with tasks that are not its own', async () => {
+    const cluster = await clusterWithNode({ waitingStatusesMax: 2 });
+    await cluster.change((tx) => void tx.create('task', taskDraft('t1', 'n1')));
+    const session = rawSession(cluster, 'n1');
+    await session.hello();
+    const reports = ['a', 'b', 'c', 't1'].map((taskId) => ({ taskId, status: status(TaskState.running) }));
+    session.left.send({ kind: 'status', reports });
+    await cluster.clock.advance(10);
+    expect(session.closed).toEqual([]);
+    expect(cluster.taskState('t1')).toBe(TaskState.running);
+  });
+
   test('in the same state a new explanation is stored, an equal one is not', async () => {
     const { cluster, session } = await running();
     const report = async (err: string) => {

@@ -3,7 +3,8 @@ import { ClusterError, messageOf } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import { Loop } from '../../lib/loop.ts';
 import type { TaskReport } from '../../model/assignment.ts';
-import type { Task, TaskStatus } from '../../model/objects.ts';
+import type { ContainerStatus, Task, TaskStatus } from '../../model/objects.ts';
+import type { PortConfig } from '../../model/spec.ts';
 import { isTerminal, TaskState } from '../../model/task-state.ts';
 import type { ClusterView } from '../../model/view.ts';
 import type { Store, Transaction } from '../store/port.ts';
@@ -46,11 +47,13 @@ export class StatusIntake {
   }
 
   add(nodeId: string, reports: readonly TaskReport[], acknowledge: (report: TaskReport) => void): void {
-    if (this.#waiting.size + reports.length > this.#options.waitingMax) {
-      throw new ClusterError('exhausted', 'too many task statuses wait to be stored');
+    for (const { taskId, status } of reports) {
+      const item = { nodeId, report: { taskId, status: cleanStatus(status) }, acknowledge };
+      // What will never be stored takes no place: a node cannot fill the queue with tasks that are not its own.
+      if (!moves(this.#options.store.view, item)) acknowledge(item.report);
+      else if (this.#waiting.size < this.#options.waitingMax) this.#put(item);
+      else throw new ClusterError('exhausted', 'too many task statuses wait to be stored');
     }
-    for (const { taskId, status } of reports)
-      this.#put({ nodeId, report: { taskId, status: cleanStatus(status) }, acknowledge });
     this.#loop.trigger();
   }
 
@@ -141,7 +144,20 @@ function cleanStatus(status: TaskStatus): TaskStatus {
     timestamp,
     message: message.slice(0, textMax),
     err: err.slice(0, textMax),
-    ...(container === undefined ? {} : { container }),
-    ...(ports === undefined ? {} : { ports }),
+    ...(container === undefined ? {} : { container: cleanContainer(container) }),
+    ...(ports === undefined ? {} : { ports: ports.map(cleanPort) }),
+  };
+}
+
+function cleanContainer({ containerId, pid, exitCode }: ContainerStatus): ContainerStatus {
+  return { containerId, pid, exitCode };
+}
+
+function cleanPort({ Protocol, TargetPort, PublishedPort, PublishMode }: PortConfig): PortConfig {
+  return {
+    ...(Protocol === undefined ? {} : { Protocol }),
+    TargetPort,
+    ...(PublishedPort === undefined ? {} : { PublishedPort }),
+    ...(PublishMode === undefined ? {} : { PublishMode }),
   };
 }

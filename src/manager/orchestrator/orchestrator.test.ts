@@ -106,6 +106,24 @@ describe('restart policy', () => {
     expect(world.running('web')).toHaveLength(1);
   });
 
+  test('a task that is refused again and again is tried once per delay, and still soon after the cause is gone', async () => {
+    const world = await worldOf(1);
+    let tries = new Set<string>();
+    world.agent = (task) => {
+      if (task.desired >= TaskState.shutdown) return obedient(task);
+      tries.add(task.id);
+      return TaskState.rejected;
+    };
+    await world.service('web', 1, nginx({ RestartPolicy: { Delay: 5 * second } }));
+    tries = new Set();
+    await world.advance(50_000);
+    expect(tries.size).toBe(10);
+    world.agent = obedient;
+    await world.advance(10_000);
+    expect(world.running('web')).toHaveLength(1);
+    await stays(world);
+  });
+
   test('attempts are counted per slot and start afresh with a new spec', async () => {
     const world = await worldOf(1);
     const policy = { Delay: 0, MaxAttempts: 1 };

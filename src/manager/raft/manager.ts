@@ -57,6 +57,8 @@ export interface RaftManagerOptions {
   readonly tickMs?: number;
   readonly electionTicks?: number;
   readonly snapshotEveryEntries?: number;
+  /** Entries kept behind a snapshot for members that are a little late. */
+  readonly keepEntries?: number;
   readonly trace?: (event: TraceEvent) => void;
 }
 
@@ -105,7 +107,7 @@ export class RaftManager implements Proposer, Consensus, StateMachine<ApplyResul
   }
 
   async #open(): Promise<void> {
-    const { self, ports, bootstrap, tickMs, electionTicks, snapshotEveryEntries, trace } = this.#options;
+    const { self, ports, bootstrap, tickMs, electionTicks, snapshotEveryEntries, keepEntries, trace } = this.#options;
     const founders = { voters: [self.raftId], outgoing: [], learners: [], learnersNext: [], autoLeave: false };
     const node = await RaftNode.open<ApplyResult>({
       id: self.raftId,
@@ -120,6 +122,7 @@ export class RaftManager implements Proposer, Consensus, StateMachine<ApplyResul
       ...(tickMs === undefined ? {} : { tickMs }),
       ...(electionTicks === undefined ? {} : { electionTicks }),
       ...(snapshotEveryEntries === undefined ? {} : { snapshotEveryEntries }),
+      ...(keepEntries === undefined ? {} : { keepEntries }),
       ...(trace === undefined ? {} : { trace }),
     });
     this.#node = node;

@@ -66,7 +66,7 @@ class Roles implements LeaderLoop {
     const members = new Set(membership.members().map((member) => member.nodeId));
     for (const node of [...store.view.list('node')]) {
       if (node.spec.Role === node.role) continue;
-      if (node.spec.Role === 'worker' && members.has(node.id)) await this.#takeOut(node.id);
+      if (node.spec.Role === 'worker' && members.has(node.id) && !(await this.#takeOut(node.id))) return;
       await store.transact((tx) => {
         const current = tx.get('node', node.id);
         if (current === undefined || current.spec.Role !== node.spec.Role) return;
@@ -74,13 +74,23 @@ class Roles implements LeaderLoop {
         tx.update('node', node.spec.Role === 'worker' ? { ...rest, role: 'worker' } : { ...current, role: 'manager' });
       });
     }
-    for (const nodeId of members) if (store.view.get('node', nodeId) === undefined) await this.#takeOut(nodeId);
+    for (const nodeId of members) {
+      const node = store.view.get('node', nodeId);
+      // A worker is a member when it was demoted while it joined.
+      const isManager = node !== undefined && (node.role === 'manager' || node.spec.Role === 'manager');
+      if (!isManager && !(await this.#takeOut(nodeId))) return;
+    }
   }
 
-  async #takeOut(nodeId: string): Promise<void> {
+  /** False when this manager would have to take itself out: it gives up leadership, and the next leader goes on. */
+  async #takeOut(nodeId: string): Promise<boolean> {
     const { membership } = this.#options;
-    if (nodeId === membership.selfNodeId) await membership.handOver();
-    else await membership.remove(nodeId);
+    if (nodeId === membership.selfNodeId) {
+      await membership.handOver();
+      return false;
+    }
+    await membership.remove(nodeId);
+    return true;
   }
 
   #tryLater(error: unknown): void {

@@ -67,7 +67,10 @@ function decide(tasks: readonly Task[], context: SlotContext, intent: Intent): S
   if (winner !== undefined) return decideAround(winner, wanted, tasks, context);
   const last = wanted.at(-1);
   if (last === undefined) return { actions: refill(kept, context) };
-  return { actions: [...replace(last, context), ...standDown(wanted.slice(0, -1), context)] };
+  const others = standDown(wanted.slice(0, -1), context);
+  const dueAt = delayLeft(last, context);
+  if (dueAt !== undefined) return { actions: others, wakeAt: dueAt };
+  return { actions: [...replace(last, context), ...others] };
 }
 
 type TaskClass = 'live' | 'dead' | 'lost' | 'leaving';
@@ -160,6 +163,12 @@ function replaceLost(last: Task, context: SlotContext): readonly Action[] {
   if (!mayMove(last)) return gone ? end : [];
   const delayed = last.desired === TaskState.ready && last.notBefore !== undefined && last.notBefore > context.now;
   return [...end, successor(last, context, delayed ? { dueAt: last.notBefore } : {})];
+}
+
+/** When the delay of a task that ended before it was over is: preparing starts at once, so without it a refusal would repeat at once. */
+function delayLeft(last: Task, { now }: SlotContext): number | undefined {
+  if (last.desired !== TaskState.ready || !endedByItself(last) || !shouldRestart(last)) return undefined;
+  return last.notBefore !== undefined && last.notBefore > now ? last.notBefore : undefined;
 }
 
 function replaceDead(last: Task, context: SlotContext): readonly Action[] {

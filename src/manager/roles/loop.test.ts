@@ -1,0 +1,75 @@
+import { describe, expect, test } from 'vitest';
+import { silentLog } from '../../lib/log.ts';
+import { VirtualClock } from '../../lib/testing/virtual-clock.ts';
+import type { NodeRole } from '../../model/spec.ts';
+import { newNode } from '../ca/ca.ts';
+import { createStore } from '../store/store.ts';
+import { createRoles } from './loop.ts';
+
+/** This manager is `m1`; the loop has run until nothing is left to do. */
+async function reconciled(
+  nodes: readonly { readonly id: string; readonly role: NodeRole; readonly wished: NodeRole }[],
+  members: readonly string[],
+) {
+  const clock = new VirtualClock();
+  const store = createStore({ proposer: null, now: () => clock.now() });
+  await store.transact((tx) => {
+    for (const { id, role, wished } of nodes) {
+      const node = newNode(id, role, 'active', 0);
+      tx.create('node', { ...node, spec: { ...node.spec, Role: wished } });
+    }
+  });
+  const left = new Set(members);
+  const handedOver: string[] = [];
+  const loop = createRoles({
+    store,
+    clock,
+    log: silentLog,
+    membership: {
+      selfNodeId: 'm1',
+      members: () => [...left].map((nodeId) => ({ nodeId })),
+      remove: async (id) => void left.delete(id),
+      handOver: async () => void handedOver.push('m1'),
+    },
+  });
+  loop.start();
+  await clock.advance(100);
+  await loop.stop();
+  return { members: [...left], handedOver, role: (id: string) => store.view.get('node', id)?.role };
+}
+
+const manager = (id: string) => ({ id, role: 'manager', wished: 'manager' }) as const;
+
+describe('roles', () => {
+  test('a demoted manager leaves the group before it becomes a worker', async () => {
+    const { members, role } = await reconciled(
+      [manager('m1'), { id: 'm2', role: 'manager', wished: 'worker' }],
+      ['m1', 'm2'],
+    );
+    expect(members).toEqual(['m1']);
+    expect(role('m2')).toBe('worker');
+  });
+
+  test('a demoted leader only hands over: it is still a member, so it is no worker yet', async () => {
+    const { members, handedOver, role } = await reconciled(
+      [{ id: 'm1', role: 'manager', wished: 'worker' }, manager('m2')],
+      ['m1', 'm2'],
+    );
+    expect(handedOver).not.toEqual([]);
+    expect(members).toEqual(['m1', 'm2']);
+    expect(role('m1')).toBe('manager');
+  });
+
+  test('a worker that is a member all the same, and the member of a removed node, are taken out', async () => {
+    const worker = { id: 'm2', role: 'worker', wished: 'worker' } as const;
+    const { members } = await reconciled([manager('m1'), worker], ['m1', 'm2', 'gone']);
+    expect(members).toEqual(['m1']);
+  });
+
+  test('a node that is being promoted stays a member', async () => {
+    const joining = { id: 'm2', role: 'worker', wished: 'manager' } as const;
+    const { members, role } = await reconciled([manager('m1'), joining], ['m1', 'm2']);
+    expect(members).toEqual(['m1', 'm2']);
+    expect(role('m2')).toBe('manager');
+  });
+});

@@ -1,0 +1,175 @@
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, describe, expect, test } from 'vitest';
+import { sleep } from '../lib/clock.ts';
+import { ClusterError } from '../lib/errors.ts';
+import { silentLog } from '../lib/log.ts';
+import { realClock, realRandom } from '../lib/real.ts';
+import { FakeExecutor } from '../worker/executor/fake.ts';
+import { MemoryTaskDisk } from '../worker/task-db.ts';
+import { ClusterNode } from './cluster-node.ts';
+
+const undo: (() => Promise<unknown>)[] = [];
+
+afterEach(async () => {
+  for (const each of undo.splice(0).reverse()) await each();
+});
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (typeof address !== 'object' || address === null) throw new Error('no port');
+  return address.port;
+}
+
+/** A node with its own directory and port on the loopback interface; `restart` is the daemon started again. */
+async function host() {
+  const dataDir = await mkdtemp(join(tmpdir(), 'cluster-node-'));
+  const addr = `127.0.0.1:${await freePort()}`;
+  const disk = new MemoryTaskDisk();
+  const warnings: string[] = [];
+  const executor = new FakeExecutor({ clock: realClock, random: realRandom });
+  const make = () =>
+    new ClusterNode({
+      dataDir,
+      listenAddr: addr,
+      advertiseAddr: addr,
+      clock: realClock,
+      random: realRandom,
+      log: { ...silentLog, warn: (message) => void warnings.push(message) },
+      worker: { executor, openTaskDb: () => disk.open() },
+      machine: {
+        hostname: 'h',
+        version: '0',
+        os: 'linux',
+        architecture: 'x86_64',
+        kernel: '0',
+        cpus: 1,
+        memoryBytes: 1,
+        dataDir,
+        runtime: { name: 'fake', version: '0', snapshotter: 'fake' },
+        registryMirrors: [],
+        insecureRegistries: [],
+      },
+      resolveImage: async () => {
+        throw new ClusterError('unimplemented', 'no registry here');
+      },
+      onFatal: () => {},
+    });
+  const self = {
+    addr,
+    dataDir,
+    warnings,
+    identityPath: join(dataDir, 'identity.json'),
+    node: make(),
+    init: () => self.node.init(initRequest),
+    join: async (to: { node: ClusterNode; addr: string }, role: 'manager' | 'worker') => {
+      const joinToken = to.node.manager()?.view.cluster()?.rootCa.joinTokens[role] ?? '';
+      return self.node.join({ ...addresses, remoteAddrs: [to.addr], joinToken, availability: '' });
+    },
+    restart: async () => {
+      await self.node.stop();
+      self.node = make();
+      await self.node.start();
+    },
+  };
+  undo.push(async () => {
+    await self.node.stop();
+    await rm(dataDir, { recursive: true, force: true });
+  });
+  return self;
+}
+
+const addresses = { listenAddr: '', advertiseAddr: '' };
+const initRequest = { ...addresses, availability: '', forceNewCluster: false, spec: {} };
+
+async function until(what: () => boolean, limitMs = 15_000): Promise<void> {
+  const end = realClock.monotonic() + limitMs;
+  while (!what()) {
+    if (realClock.monotonic() > end) throw new Error('it never came true');
+    await sleep(realClock, 20);
+  }
+}
+
+describe('a node', () => {
+  test('that cannot listen is no member afterwards, and can found a cluster once it can', async () => {
+    const one = await host();
+    const squatter = createServer();
+    await new Promise<void>((resolve) => squatter.listen(Number(one.addr.split(':')[1]), '127.0.0.1', resolve));
+    await expect(one.init()).rejects.toMatchObject({ kind: 'failed_precondition' });
+    expect(existsSync(one.identityPath)).toBe(false);
+    expect(one.node.info().state).toBe('inactive');
+    await new Promise((resolve) => squatter.close(resolve));
+    await one.init();
+    expect(one.node.info().state).toBe('active');
+  });
+
+  test('that founded a cluster goes on with it after a restart, and founds no second one when its log is gone', async () => {
+    const one = await host();
+    const { nodeId } = await one.init();
+    await one.restart();
+    await until(() => one.node.manager()?.view.get('node', nodeId) !== undefined);
+    await one.node.stop();
+    await rm(join(one.dataDir, 'raft'), { recursive: true });
+    await one.restart();
+    expect(
+      one.node
+        .manager()
+        ?.members()
+        .some((member) => member.leader),
+    ).toBe(false);
+  });
+
+  test('that joins as a manager where it cannot listen leaves no member behind', async () => {
+    const [one, two] = [await host(), await host()];
+    await one.init();
+    const squatter = createServer();
+    await new Promise<void>((resolve) => squatter.listen(Number(two.addr.split(':')[1]), '127.0.0.1', resolve));
+    await expect(two.join(one, 'manager')).rejects.toMatchObject({ kind: 'failed_precondition' });
+    await new Promise((resolve) => squatter.close(resolve));
+    expect(one.node.manager()?.members()).toHaveLength(1);
+  });
+
+  test('that is promoted becomes a manager as soon as nothing stands in the way, and a worker again when demoted', async () => {
+    const [one, two] = [await host(), await host()];
+    await one.init();
+    const { nodeId } = await two.join(one, 'worker');
+    const setRole = async (Role: 'manager' | 'worker') => {
+      const node = one.node.manager()?.view.get('node', nodeId);
+      if (node === undefined) throw new Error('the node is not known');
+      const request = { id: nodeId, version: node.meta.version, spec: { ...node.spec, Role } };
+      await one.node.manager()?.call('node.update', request);
+    };
+    const squatter = createServer();
+    await new Promise<void>((resolve) => squatter.listen(Number(two.addr.split(':')[1]), '127.0.0.1', resolve));
+    await setRole('manager');
+    await until(() => two.warnings.includes('change of role has to wait')); // the certificate is there, the port is not
+    await new Promise((resolve) => squatter.close(resolve));
+    await until(() => two.node.manager() !== undefined && one.node.manager()?.members().length === 2);
+    await setRole('worker');
+    await until(() => two.node.manager() === undefined && two.node.info().role === 'worker');
+    await until(() => !existsSync(join(two.dataDir, 'raft')));
+    expect(one.node.manager()?.members()).toHaveLength(1);
+  }, 30_000);
+
+  test('that leads and leaves is taken out of the group, and may join again only when it is gone', async () => {
+    const [one, two] = [await host(), await host()];
+    await one.init();
+    await two.join(one, 'manager');
+    await until(() => two.node.manager()?.members().length === 2);
+    await expect(one.node.leave(false)).rejects.toMatchObject({ kind: 'unavailable' });
+    const leaving = one.node.leave(true);
+    await expect(one.join(two, 'worker')).rejects.toThrow('joining or leaving');
+    await leaving;
+    expect(one.node.info().state).toBe('inactive');
+    expect(existsSync(one.identityPath)).toBe(false);
+    await until(() => two.node.manager()?.members().length === 1);
+    await one.join(two, 'worker');
+    expect(one.node.info().role).toBe('worker');
+  }, 30_000);
+});
