@@ -336,8 +336,8 @@ describe('logs', () => {
     const result = await daemon.run(['service', 'logs', '--tail', '2', 'web']);
     expect(result).toEqual({
       code: 0,
-      stdout: 'web.1.aaaaaaaaaaaa@h2 | hello\n',
-      stderr: 'web.1.aaaaaaaaaaaa@h2 | oh no\n',
+      stdout: 'web.1.aaaaaaaaaaaa@h2    | hello\n',
+      stderr: 'web.1.aaaaaaaaaaaa@h2    | oh no\n',
     });
     expect(daemon.requests.find((request) => request.path.endsWith('/logs'))?.query).toEqual({
       stdout: '1',

@@ -4,6 +4,7 @@ import { silentLog } from '../lib/log.ts';
 import { seededRandom } from '../lib/random.ts';
 import { VirtualClock } from '../lib/testing/virtual-clock.ts';
 import type { Dialer, Peer } from '../rpc/port.ts';
+import { newNode } from './ca/ca.ts';
 import type { Consensus, Leader } from './consensus.ts';
 import { Manager } from './manager.ts';
 import { createStore } from './store/store.ts';
@@ -18,6 +19,8 @@ function setUp(call: () => Promise<unknown> = () => Promise.reject(new ClusterEr
   let leader: Leader | undefined;
   let barriers = 0;
   let dials = 0;
+  let onAdd: () => Promise<unknown> = async () => {};
+  const removed: string[] = [];
   const handlers = new Set<(isLeader: boolean, leader: Leader | undefined) => void>();
   const consensus: Consensus = {
     isLeader: () => leader === self,
@@ -31,8 +34,11 @@ function setUp(call: () => Promise<unknown> = () => Promise.reject(new ClusterEr
     },
     waitApplied: async () => {},
     members: () => [],
-    addMember: async () => ({ raftId: 2 }),
-    removeMember: async () => {},
+    addMember: async () => {
+      await onAdd();
+      return { raftId: 2 };
+    },
+    removeMember: async (id) => void removed.push(id),
     transferLeadership: async () => {},
   };
   const dialer: Dialer = {
@@ -47,7 +53,10 @@ function setUp(call: () => Promise<unknown> = () => Promise.reject(new ClusterEr
     for (const handle of handlers) handle(now === self, now);
   };
   manager.start();
-  return { manager, clock, lead, barriers: () => barriers, dials: () => dials };
+  const whileAdding = (work: () => Promise<unknown>) => {
+    onAdd = work;
+  };
+  return { manager, store, clock, lead, removed, whileAdding, barriers: () => barriers, dials: () => dials };
 }
 
 test('leadership that is lost and won again at once begins anew: the time between was another one’s', async () => {
@@ -76,5 +85,25 @@ test('a kept connection whose certificate ran out is made anew, and the call goe
   await expect(clock.settle(manager.backend.call('secret.remove', { id: 'c' }))).rejects.toMatchObject({
     kind: 'unauthenticated',
   });
+  await manager.stop();
+});
+
+test('a node that is demoted while it joins the group is taken out of it, and is no manager in the store', async () => {
+  const { manager, store, clock, lead, removed, whileAdding } = setUp();
+  await store.transact((tx) => void tx.create('node', newNode('m2', 'manager', 'active', 0)));
+  lead(self);
+  await clock.advance(10);
+  whileAdding(() =>
+    store.transact((tx) => {
+      const node = tx.get('node', 'm2');
+      if (node !== undefined) tx.update('node', { ...node, role: 'worker', spec: { ...node.spec, Role: 'worker' } });
+    }),
+  );
+  const caller = { nodeId: 'm2', role: 'manager', clusterId: 'c' } as const;
+  await expect(clock.settle(manager.service.joinRaft({ addr: 'm2:2377' }, caller))).rejects.toMatchObject({
+    kind: 'permission_denied',
+  });
+  expect(removed).toEqual(['m2']);
+  expect(store.view.get('node', 'm2')?.manager).toBeUndefined();
   await manager.stop();
 });

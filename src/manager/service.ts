@@ -81,10 +81,16 @@ export class PeerService implements ManagerService {
       throw new ClusterError('permission_denied', `node ${caller.nodeId} is not a manager of this cluster`);
     }
     const { raftId } = await consensus.addMember(caller.nodeId, request.addr);
-    await store.transact((tx) => {
+    const stays = await store.transact((tx) => {
       const node = tx.get('node', caller.nodeId);
-      if (node !== undefined) tx.update('node', { ...node, manager: { raftId, addr: request.addr } });
+      if (node?.role !== 'manager') return false;
+      tx.update('node', { ...node, manager: { raftId, addr: request.addr } });
+      return true;
     });
+    if (!stays) {
+      await consensus.removeMember(caller.nodeId);
+      throw new ClusterError('permission_denied', `node ${caller.nodeId} is not a manager of this cluster any more`);
+    }
     return {
       raftId,
       members: consensus

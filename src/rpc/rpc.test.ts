@@ -221,4 +221,13 @@ describe('an error', () => {
     const refused = 'No connection established. Last error: Error: connect ECONNREFUSED. Resolution note: ';
     expect(asSeen({ code: Code.UNAVAILABLE, details: refused })).toMatchObject({ kind: 'unavailable' });
   });
+
+  test('of a name that is not resolved in time names the peer', () => {
+    const details = 'Deadline exceeded after 10.001s,waiting for name resolution';
+    expect(asSeen({ code: Code.DEADLINE_EXCEEDED, details })).toMatchObject({
+      kind: 'unavailable',
+      message: 'm1 cannot be reached: its name could not be resolved in time',
+    });
+    expect(asSeen({ code: Code.DEADLINE_EXCEEDED, details: 'Deadline exceeded after 1s' })).toMatchObject({ kind: 'deadline' });
+  });
 });

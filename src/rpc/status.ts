@@ -23,6 +23,8 @@ const detailBytesMax = 4096;
 /** grpc-js's own words for calls that it gave up before it sent anything. */
 const neverLeft =
   /^(No connection established|Name resolution|Stream refused by server|Channel closed before call started)/;
+/** Its words for a deadline that passed before there was an address to send to. */
+const unresolved = /^Deadline exceeded after .*waiting for name resolution/;
 
 export interface StatusObject {
   readonly code: status;
@@ -47,6 +49,9 @@ export function fromServiceError(error: Error, peer: string): ClusterError {
   const told = errorKinds.find((kind) => kind === metadata?.get(kindKey)[0]);
   if (told !== undefined) return new ClusterError(told, details, { cause: error });
   const kind = kindOfCode.get(code) ?? 'internal';
+  if (kind === 'deadline' && unresolved.test(details)) {
+    return new ClusterError('unavailable', `${peer} cannot be reached: its name could not be resolved in time`, { cause: error });
+  }
   if (kind !== 'unavailable') return new ClusterError(kind, details, { cause: error });
   // A request that never left was not carried out; one that was under way when the connection broke may have been.
   if (neverLeft.test(details)) {

@@ -14,5 +14,6 @@ test('the demo does the main job and leaves nothing behind', async () => {
   expect((await execute('ip', ['netns', 'list'])).stdout).not.toContain('tsd');
   expect((await execute('ip', ['-o', 'link', 'show'])).stdout).not.toContain('tsd0');
   expect((await execute('pgrep', ['-f', 'tscluster-tsd/'])).stdout).toBe('');
+  expect((await execute('find', ['/sys/fs/cgroup', '/run/containerd/runc', '-name', 'tsd-n*'])).stdout).toBe('');
   expect(existsSync(join(tmpdir(), 'tscluster-tsd'))).toBe(false);
 });

@@ -9,6 +9,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { memoryFolderName } from '../../src/worker/storage/task-files.ts';
 
 export const projectDir = fileURLToPath(new URL('../..', import.meta.url));
 const tscluster = join(projectDir, 'bin/tscluster');
@@ -139,6 +140,8 @@ export class Host {
       this.containerdNamespace,
       '--hostname',
       this.name,
+      '--cgroup-parent',
+      `/${this.containerdNamespace}`,
       ...this.#hosts.mirrors.flatMap((mirror) => ['--registry-mirror', mirror]),
     ];
   }
@@ -305,6 +308,7 @@ export class Hosts {
       for (const host of this.hosts) await this.#removeContainers(host.containerdNamespace);
     await killAll((command) => command.includes(`${this.dir}/`));
     for (const undo of this.#undo.reverse()) await undo();
+    for (const host of this.hosts) await removeRemains(host);
     await removeNamespaces(this.options.prefix);
     await this.#unmount();
     rmSync(this.dir, { recursive: true, force: true, maxRetries: 5 });
@@ -411,6 +415,14 @@ async function killAll(matches: (command: string) => boolean): Promise<void> {
     } catch {} // ended meanwhile
   }
   await until('processes gone', 10_000, async () => (ours.some((pid) => matches(commandOf(pid))) ? undefined : true));
+}
+
+/** What killed daemons and shims could not remove themselves: secrets in memory, runc's state, empty cgroups. */
+async function removeRemains(host: Host): Promise<void> {
+  const folder = memoryFolderName(join(host.dir, 'data/worker'));
+  for (const parent of ['/run', '/dev/shm']) rmSync(join(parent, folder), { recursive: true, force: true });
+  rmSync(`/run/containerd/runc/${host.containerdNamespace}`, { recursive: true, force: true });
+  await execute('find', ['/sys/fs/cgroup', '-depth', '-type', 'd', '-path', `*/${host.containerdNamespace}*`, '-exec', 'rmdir', '{}', ';']);
 }
 
 /** Namespaces and link of `prefix`, also those that a killed run left behind. */

@@ -117,7 +117,7 @@ async function formatFrame(frame: LogFrame, names: TaskNames, options: Options):
     .filter(([key]) => !key.startsWith('com.docker.swarm.'))
     .map(([key, value]) => `${key}=${value}`);
   const shown = options.details === true && extra.length > 0 ? `${extra.join(',')} ` : '';
-  return `${options.timestamps === true ? `${head[0]} ` : ''}${prefix} | ${shown}${message}`;
+  return `${options.timestamps === true ? `${head[0]} ` : ''}${prefix}    | ${shown}${message}`;
 }
 
 function splitHead(text: string, count: number): [string[], string] {

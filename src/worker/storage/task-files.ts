@@ -99,8 +99,13 @@ function idOf(text: string | undefined, entry: TaskFile): number {
   throw new ClusterError('invalid', `${entry.kind} ${entry.name}: invalid owner "${text ?? ''}"`);
 }
 
+/** The folder on a shared tmpfs that holds a daemon's secrets: one per state directory. */
+export function memoryFolderName(stateDir: string): string {
+  return `tscluster-${createHash('sha256').update(stateDir).digest('hex').slice(0, 16)}`;
+}
+
 async function placeInMemory(stateDir: string): Promise<string> {
-  const name = `tscluster-${createHash('sha256').update(stateDir).digest('hex').slice(0, 16)}`;
+  const name = memoryFolderName(stateDir);
   for (const parent of ['/run', '/dev/shm']) if (await isMemory(parent)) return join(parent, name);
   const mounted = join(stateDir, 'secrets');
   await mkdir(mounted, { recursive: true, mode: 0o700 });

@@ -80,8 +80,15 @@ function send(clock: Clock, request: HttpRequest): Promise<IncomingMessage> {
 function connectionError(url: URL, error: Error): ClusterError {
   if (error instanceof ClusterError) return error;
   if (error.name === 'AbortError') return new ClusterError('cancelled', 'the pull was cancelled', { cause: error });
-  const text = messageOf(error) || (error as { code?: string }).code || 'connection failed';
+  const text = connectionText(error as NodeJS.ErrnoException);
   return new ClusterError('unavailable', `${url.origin}: ${text}`, { cause: error });
+}
+
+/** One line; and Docker's words for the commonest mistake, where OpenSSL's are of no help. */
+export function connectionText(error: NodeJS.ErrnoException): string {
+  const [line = ''] = messageOf(error).split('\n');
+  if (/wrong[ _]version[ _]number/i.test(line)) return 'http: server gave HTTP response to HTTPS client';
+  return line || error.code || 'connection failed';
 }
 
 function wrap(clock: Clock, message: IncomingMessage, url: URL): HttpResponse {
