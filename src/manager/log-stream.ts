@@ -1,4 +1,5 @@
 /** Log lines between managers: the leader reads them from the agents, the manager that was asked passes them on. */
+import type { Clock } from '../lib/clock.ts';
 import { ClusterError, messageOf } from '../lib/errors.ts';
 import type { Duplex } from '../lib/stream.ts';
 import type { LogLine } from '../model/assignment.ts';
@@ -6,6 +7,7 @@ import type { LogsMessage, LogsRequest } from '../rpc/port.ts';
 
 /** Lines that may wait for a slow client before its stream is given up. */
 const waitingLinesMax = 100_000;
+const linesPerMessageMax = 1_000;
 
 /** The asking side. Ends with the leader's error, if it ends with one. */
 export async function* readLogs(
@@ -50,6 +52,7 @@ export async function* readLogs(
 /** The leader's side: one request, then lines until they end or the other end goes away. */
 export function serveLogs(
   stream: Duplex<LogsMessage, LogsRequest>,
+  clock: Clock,
   open: (request: LogsRequest, signal: AbortSignal) => AsyncIterable<LogLine>,
 ): void {
   const stop = new AbortController();
@@ -61,15 +64,25 @@ export function serveLogs(
     void pump(request);
   });
 
+  /** Lines that came in one turn travel in one message. */
+  let together: LogLine[] = [];
+  function flush(): void {
+    const lines = together;
+    together = [];
+    if (lines.length > 0 && !stream.send({ kind: 'lines', lines })) stop.abort();
+  }
+
   async function pump(request: LogsRequest): Promise<void> {
     let error = '';
     try {
       for await (const line of open(request, stop.signal)) {
-        if (!stream.send({ kind: 'lines', lines: [line] })) return;
+        if (together.push(line) === 1) clock.defer(flush);
+        else if (together.length >= linesPerMessageMax) flush();
       }
     } catch (cause) {
       error = messageOf(cause);
     }
+    flush();
     stream.send({ kind: 'end', error });
     stream.close();
   }

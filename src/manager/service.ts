@@ -64,10 +64,16 @@ export class PeerService implements ManagerService {
     stream.close();
   }
 
-  async call(method: ControlMethod, request: unknown): Promise<{ response: unknown; version: number }> {
+  async call(
+    method: ControlMethod,
+    request: unknown,
+    caller: Identity,
+  ): Promise<{ response: unknown; version: number }> {
     const { leadership, store } = this.#options;
+    const { control } = leadership();
+    this.#assertManager(caller);
     // Checked in depth by the control API: the other end is a manager, but may be of another version.
-    const response = await leadership().control.call(method, request as ControlRequest<ControlMethod>);
+    const response = await control.call(method, request as ControlRequest<ControlMethod>);
     return { response, version: store.view.version };
   }
 
@@ -77,9 +83,7 @@ export class PeerService implements ManagerService {
     if (leader === undefined) throw new ClusterError('unavailable', noLeaderMessage);
     if (!this.#leads()) return { redirect: leader.addr, raftId: 0, members: [] };
     this.#options.leadership();
-    if (store.view.get('node', caller.nodeId)?.role !== 'manager') {
-      throw new ClusterError('permission_denied', `node ${caller.nodeId} is not a manager of this cluster`);
-    }
+    this.#assertManager(caller);
     const { raftId } = await consensus.addMember(caller.nodeId, request.addr);
     const stays = await store.transact((tx) => {
       const node = tx.get('node', caller.nodeId);
@@ -106,8 +110,18 @@ export class PeerService implements ManagerService {
     await this.#options.consensus.removeMember(caller.nodeId);
   }
 
-  logs(stream: Duplex<LogsMessage, LogsRequest>): void {
-    serveLogs(stream, ({ selector, query }, signal) => this.#options.leadership().broker.logs(selector, query, signal));
+  logs(stream: Duplex<LogsMessage, LogsRequest>, caller: Identity): void {
+    serveLogs(stream, this.#options.clock, ({ selector, query }, signal) => {
+      const { broker } = this.#options.leadership();
+      this.#assertManager(caller);
+      return broker.logs(selector, query, signal);
+    });
+  }
+
+  /** A certificate outlives a demotion: the leader's store knows better. */
+  #assertManager(caller: Identity): void {
+    if (this.#options.store.view.get('node', caller.nodeId)?.role === 'manager') return;
+    throw new ClusterError('permission_denied', `node ${caller.nodeId} is not a manager of this cluster`);
   }
 
   #leads(): boolean {

@@ -3,6 +3,7 @@
  * stops the two halves as the identity says. Everything the HTTP API may ask of the process itself is answered here.
  */
 import { X509Certificate } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Clock, sleep } from '../lib/clock.ts';
@@ -321,6 +322,7 @@ export class ClusterNode implements NodeBackend {
   }
 
   async #startManager(member: Membership, bootstrap?: (store: Store) => Promise<void>): Promise<void> {
+    if (bootstrap === undefined) this.#forgetLostMember(member);
     if (member.identity.raft === undefined) {
       await assertFree(member.identity.listenAddr); // before the others count on this manager
       member.identity = { ...member.identity, raft: await this.#joinRaft(member) };
@@ -342,6 +344,14 @@ export class ClusterNode implements NodeBackend {
       onFatal: this.#options.onFatal,
       ...(bootstrap === undefined ? {} : { bootstrap }),
     });
+  }
+
+  /** A member without its log has forgotten its votes: under its old id it could vote twice. It has to join again as a new one. */
+  #forgetLostMember(member: Membership): void {
+    if (member.identity.raft === undefined || existsSync(join(this.#options.dataDir, 'raft', 'log'))) return;
+    this.#options.log.warn('the raft log is gone: joining again as a new member', { raftId: member.identity.raft.id });
+    const { raft: _, ...rest } = member.identity;
+    member.identity = rest;
   }
 
   /** Becomes a member of the Raft group: asks a manager, follows it to the leader, and waits out an election. */

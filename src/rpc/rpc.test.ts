@@ -228,6 +228,8 @@ describe('an error', () => {
       kind: 'unavailable',
       message: 'm1 cannot be reached: its name could not be resolved in time',
     });
-    expect(asSeen({ code: Code.DEADLINE_EXCEEDED, details: 'Deadline exceeded after 1s' })).toMatchObject({ kind: 'deadline' });
+    expect(asSeen({ code: Code.DEADLINE_EXCEEDED, details: 'Deadline exceeded after 1s' })).toMatchObject({
+      kind: 'deadline',
+    });
   });
 });

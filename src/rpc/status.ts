@@ -50,7 +50,9 @@ export function fromServiceError(error: Error, peer: string): ClusterError {
   if (told !== undefined) return new ClusterError(told, details, { cause: error });
   const kind = kindOfCode.get(code) ?? 'internal';
   if (kind === 'deadline' && unresolved.test(details)) {
-    return new ClusterError('unavailable', `${peer} cannot be reached: its name could not be resolved in time`, { cause: error });
+    return new ClusterError('unavailable', `${peer} cannot be reached: its name could not be resolved in time`, {
+      cause: error,
+    });
   }
   if (kind !== 'unavailable') return new ClusterError(kind, details, { cause: error });
   // A request that never left was not carried out; one that was under way when the connection broke may have been.
