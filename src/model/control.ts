@@ -112,6 +112,8 @@ export interface NodeInfo {
   readonly os: string;
   readonly architecture: string;
   readonly kernel: string;
+  /** `1` or `2`. */
+  readonly cgroupVersion?: string;
   readonly cpus: number;
   readonly memoryBytes: number;
   readonly dataDir: string;

@@ -348,8 +348,10 @@ export class ClusterNode implements NodeBackend {
 
   /** A member without its log has forgotten its votes: under its old id it could vote twice. It has to join again as a new one. */
   #forgetLostMember(member: Membership): void {
-    if (member.identity.raft === undefined || existsSync(join(this.#options.dataDir, 'raft', 'log'))) return;
-    this.#options.log.warn('the raft log is gone: joining again as a new member', { raftId: member.identity.raft.id });
+    const { raft: known, managers, advertiseAddr } = member.identity;
+    if (known === undefined || existsSync(join(this.#options.dataDir, 'raft', 'log'))) return;
+    if (!managers.some(({ addr }) => addr !== advertiseAddr)) return; // nobody to ask: it waits, and founds nothing
+    this.#options.log.warn('the raft log is gone: joining again as a new member', { raftId: known.id });
     const { raft: _, ...rest } = member.identity;
     member.identity = rest;
   }

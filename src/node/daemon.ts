@@ -2,6 +2,7 @@
  * The daemon: real ports, one node, the HTTP API on a unix socket. Stops cleanly on SIGTERM and SIGINT; stops at once, with the
  * reason, when an invariant is broken, since going on with wrong state is worse than not going on.
  */
+import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { arch, cpus, release, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -104,6 +105,7 @@ function machineFacts(options: DaemonOptions, runtime: { readonly version: strin
     os: 'linux',
     architecture: { x64: 'x86_64', arm64: 'aarch64' }[arch() as string] ?? arch(),
     kernel: release(),
+    cgroupVersion: existsSync('/sys/fs/cgroup/cgroup.controllers') ? '2' : '1',
     cpus: cpus().length,
     memoryBytes: totalmem(),
     dataDir: options.dataDir,

@@ -87,7 +87,7 @@ function hostFacts(info: NodeInfo) {
     NEventsListener: 0,
     LoggingDriver: 'json-file',
     CgroupDriver: 'cgroupfs',
-    CgroupVersion: '2',
+    CgroupVersion: info.cgroupVersion ?? '',
     KernelVersion: info.kernel,
     OperatingSystem: 'Linux',
     OSVersion: '',

@@ -35,7 +35,8 @@ export const createNetwork: Handler<'network.create'> = async ({ store, random }
 
 function checkBuilt(spec: NetworkSpec): void {
   if (spec.Driver !== 'overlay') throw unsupported(`network driver "${spec.Driver}" is`);
-  if (spec.Labels?.[stackLabel] === undefined) throw unsupported('overlay networks are');
+  const stack = spec.Labels?.[stackLabel];
+  if (stack === undefined || spec.Name !== `${stack}_default`) throw unsupported('overlay networks are');
   if (spec.Attachable) throw unsupported('attachable networks are');
   if (spec.Internal) throw unsupported('internal networks are');
   if (spec.Ingress) throw unsupported('ingress networks are');
