@@ -188,7 +188,7 @@ function howToLook(hosts: Hosts): void {
     (host) => `export TSCLUSTER_HOST=unix://${host.socket}   # ${host.name}, or DOCKER_HOST for the docker client`,
   );
   process.stdout.write(
-    `\nThe cluster stays up. To look at it:\n${lines.join('\n')}\n  node bin/tscluster node ls\n  nsenter --net=/run/netns/${hosts.host(1).namespace} curl -s http://${hosts.host(1).address}:8080/\nTo end it: npm run demo:down\n`,
+    `\nThe cluster stays up. To look at it:\n${lines.join('\n')}\n  bin/tscluster node ls\n  nsenter --net=/run/netns/${hosts.host(1).namespace} curl -s http://${hosts.host(1).address}:8080/\nTo end it: npm run demo:down\n`,
   );
 }
 
