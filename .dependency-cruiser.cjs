@@ -9,7 +9,12 @@ const only = (layer, allowed, comment) => ({
 
 module.exports = {
   forbidden: [
-    { name: 'no-circular', severity: 'error', from: {}, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
+    {
+      name: 'no-circular',
+      severity: 'error',
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
     only('lib', [], 'the floor: imports nothing of ours'),
     only('model', ['lib'], 'the vocabulary everyone may import'),
     only('rpc', ['pki', 'model', 'lib'], 'knows peers, not what they do'),

@@ -422,7 +422,18 @@ async function removeRemains(host: Host): Promise<void> {
   const folder = memoryFolderName(join(host.dir, 'data/worker'));
   for (const parent of ['/run', '/dev/shm']) rmSync(join(parent, folder), { recursive: true, force: true });
   rmSync(`/run/containerd/runc/${host.containerdNamespace}`, { recursive: true, force: true });
-  await execute('find', ['/sys/fs/cgroup', '-depth', '-type', 'd', '-path', `*/${host.containerdNamespace}*`, '-exec', 'rmdir', '{}', ';']);
+  await execute('find', [
+    '/sys/fs/cgroup',
+    '-depth',
+    '-type',
+    'd',
+    '-path',
+    `*/${host.containerdNamespace}*`,
+    '-exec',
+    'rmdir',
+    '{}',
+    ';',
+  ]);
 }
 
 /** Namespaces and link of `prefix`, also those that a killed run left behind. */

@@ -95,8 +95,14 @@ describe('networks', () => {
   test('prune removes what no service uses', async () => {
     const api = await TestApi.make();
     await api.post('/networks/create', overlay);
-    await api.post('/networks/create', { ...overlay, Name: 'used_default', Labels: { 'com.docker.stack.namespace': 'used' } });
-    await api.service(web({ TaskTemplate: { ContainerSpec: { Image: 'nginx' }, Networks: [{ Target: 'used_default' }] } }));
+    await api.post('/networks/create', {
+      ...overlay,
+      Name: 'used_default',
+      Labels: { 'com.docker.stack.namespace': 'used' },
+    });
+    await api.service(
+      web({ TaskTemplate: { ContainerSpec: { Image: 'nginx' }, Networks: [{ Target: 'used_default' }] } }),
+    );
     expect((await api.post('/networks/prune')).body).toEqual({ NetworksDeleted: ['hello_default'] });
   });
 });
