@@ -90,7 +90,7 @@ test('a kept connection whose certificate ran out is made anew, and the call goe
 
 test('a node that is demoted while it joins the group is taken out of it, and is no manager in the store', async () => {
   const { manager, store, clock, lead, removed, whileAdding } = setUp();
-  await store.transact((tx) => void tx.create('node', newNode('m2', 'manager', 'active', 0)));
+  await store.transact((tx) => tx.create('node', newNode('m2', 'manager', 'active', 0)));
   lead(self);
   await clock.advance(10);
   whileAdding(() =>

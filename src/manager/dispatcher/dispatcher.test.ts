@@ -363,7 +363,7 @@ describe('dispatcher: status intake', () => {
 
   test('a node cannot fill the queue with tasks that are not its own', async () => {
     const cluster = await clusterWithNode({ waitingStatusesMax: 2 });
-    await cluster.change((tx) => void tx.create('task', taskDraft('t1', 'n1')));
+    await cluster.change((tx) => tx.create('task', taskDraft('t1', 'n1')));
     const session = rawSession(cluster, 'n1');
     await session.hello();
     const reports = ['a', 'b', 'c', 't1'].map((taskId) => ({ taskId, status: status(TaskState.running) }));
