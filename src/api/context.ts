@@ -17,14 +17,15 @@ export interface ApiContext {
 }
 
 const notInSwarm =
-  'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.';
+  'This node is not a swarm manager. Use "tscluster init" or "tscluster join" to connect this node to swarm and try again.';
 const workerOnly =
   "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state. Please run this command on a manager node or promote the current node to a manager.";
 
 export function manager(context: ApiContext): ManagerBackend {
   const backend = context.node.manager();
   if (backend !== undefined) return backend;
-  const { state } = context.node.info();
+  const { state, error } = context.node.info();
+  if (error !== '') throw new ClusterError('unavailable', `This node is not a swarm manager: ${error}`);
   throw new ClusterError('unavailable', state === 'inactive' || state === 'error' ? notInSwarm : workerOnly);
 }
 

@@ -16,6 +16,8 @@ import { eventRoutes } from './events/routes.ts';
 import { logRoutes } from './logs/routes.ts';
 import { networkRoutes } from './networks/routes.ts';
 import { nodeRoutes } from './nodes/routes.ts';
+import { notServed } from './not-served.ts';
+import { planRoutes } from './plans/routes.ts';
 import { apiVersionMax, apiVersionMin, Responder } from './respond.ts';
 import { secretRoutes } from './secrets/routes.ts';
 import { serviceRoutes } from './services/routes.ts';
@@ -50,6 +52,7 @@ const nouns = [
   secretRoutes,
   configRoutes,
   networkRoutes,
+  planRoutes,
   volumeRoutes,
   eventRoutes,
 ];
@@ -67,7 +70,12 @@ export function createApi(options: ApiOptions): FastifyInstance {
   const context: ApiContext = { ...options, respond, cache: new AnswerCache() };
   acceptAnyContentType(app);
   app.setErrorHandler((error, request, reply) => respond.error(reply, error, request.method, request.url));
-  app.setNotFoundHandler((_request, reply) => respond.json(reply, { message: 'page not found' }, 404));
+  app.setNotFoundHandler((request, reply) => {
+    const message = notServed(request.url);
+    return message === undefined
+      ? respond.json(reply, { message: 'page not found' }, 404)
+      : respond.json(reply, { message }, 501);
+  });
   app.all('/-/version/:version', (request) => {
     throw versionError((request.params as { readonly version: string }).version);
   });

@@ -1,4 +1,5 @@
 /** Docker's request bodies: which keys there are and what they hold. */
+import type { PlannedService, PlanRequest } from '../model/control.ts';
 import type {
   ClusterSpec,
   ConfigReference,
@@ -244,6 +245,8 @@ const mode = object<ServiceMode>({
 
 type ServiceBody = ServiceSpec & { readonly Networks?: readonly NetworkAttachmentConfig[] };
 
+const emptyService = { Name: '', Labels: {}, Mode: {}, TaskTemplate: { ContainerSpec: { Image: '' } } };
+
 const serviceBody = object<ServiceBody>(
   {
     Name: string,
@@ -255,7 +258,7 @@ const serviceBody = object<ServiceBody>(
     EndpointSpec: object<EndpointSpec>({ Mode: string, Ports: list(port) }),
     Networks: list(attachment),
   },
-  { defaults: { Name: '', Labels: {}, Mode: {}, TaskTemplate: { ContainerSpec: { Image: '' } } } },
+  { defaults: emptyService },
 );
 
 /** `Networks` beside the task template is the old place for them. */
@@ -307,6 +310,13 @@ export const networkSpec = object<NetworkSpec>(
 
 /** Every part may be missing: what is missing, or zero, keeps its value. */
 export type PartialClusterSpec = { readonly [K in keyof ClusterSpec]?: Partial<ClusterSpec[K]> };
+
+export const planBody = object<PlanRequest>({
+  networks: list(networkSpec),
+  secrets: list(secretSpec),
+  configs: list(configSpec),
+  services: list(object<PlannedService>({ id: string, spec: serviceSpec }, { defaults: { spec: emptyService } })),
+});
 
 export const clusterSpec = object<PartialClusterSpec>({
   Name: string,

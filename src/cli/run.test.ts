@@ -347,6 +347,15 @@ describe('logs', () => {
     });
   });
 
+  test('a tail that is no number is refused before anything is asked', async () => {
+    expect(await daemon.run(['service', 'logs', '--tail', 'x', 'web'])).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: 'Error: invalid value "x" for --tail: must be a number of lines or "all"\n',
+    });
+    expect(daemon.requests).toEqual([]);
+  });
+
   test('raw lines pass unchanged; a name that is nothing is an error', async () => {
     daemon.on('GET', /\/logs$/, () => ({ raw: frame(1, 'plain\n') }));
     expect((await daemon.run(['service', 'logs', '--raw', 'web'])).stdout).toBe('plain\n');
@@ -355,6 +364,17 @@ describe('logs', () => {
       stdout: '',
       stderr: 'no such task or service: nope\n',
     });
+  });
+});
+
+test('a bare name in an env file takes its value from here, and is left out when there is none', async () => {
+  writeFileSync(join(daemon.dir, 'vars'), 'A=1\nHERE\nMISSING\n');
+  daemon.on('POST', '/services/create', () => ({ status: 201, body: { ID: 'svc' } }));
+  const env = { TSCLUSTER_HOST: `unix://${daemon.socket}`, HERE: 'yes' };
+  const line = ['service', 'create', '-d', '--no-resolve-image', '--env-file', 'vars', 'nginx'];
+  expect((await daemon.run(line, { env })).code).toBe(0);
+  expect(daemon.posts().at(-1)?.body).toMatchObject({
+    TaskTemplate: { ContainerSpec: { Env: ['A=1', 'HERE=yes'] } },
   });
 });
 
@@ -374,12 +394,14 @@ secrets:
     writeFileSync(join(daemon.dir, 'pw.txt'), 'hush');
     daemon
       .on('GET', '/services', () => [])
+      .on('POST', '/tscluster/plan/check', () => ({}))
       .on('GET', '/secrets', () => [{ ...head('sec'), Spec: { Name: 'app_pw' } }])
       .on('POST', '/secrets/create', () => ({ status: 201, body: { ID: 'sec' } }))
       .on('POST', '/services/create', () => ({ status: 201, body: { ID: 'svc' } }));
     const result = await daemon.run(['stack', 'deploy', '-d', '--resolve-image', 'never', '-c', 'stack.yml', 'app']);
     expect(result).toEqual({ code: 0, stdout: 'Creating secret app_pw\nCreating service app_web\n', stderr: '' });
-    const [secret, created] = daemon.posts();
+    const [check, secret, created] = daemon.posts();
+    expect(check?.body).toMatchObject({ secrets: [{ Name: 'app_pw' }], services: [{ spec: { Name: 'app_web' } }] });
     expect(secret?.body).toEqual({ Name: 'app_pw', Labels: { 'com.docker.stack.namespace': 'app' }, Data: 'aHVzaA==' });
     expect(created?.body).toMatchObject({
       Name: 'app_web',
@@ -394,6 +416,7 @@ secrets:
     const old = { ...service('app_old'), ID: id('o') };
     daemon
       .on('GET', '/services', () => [service('app_web'), old])
+      .on('POST', '/tscluster/plan/check', () => ({}))
       .on('DELETE', /^\/services\//, () => ({}))
       .on('POST', /\/update$/, () => ({ Warnings: null }));
     const result = await daemon.run([
@@ -419,12 +442,28 @@ secrets:
     daemon
       .on('GET', '/networks', () => [])
       .on('GET', '/services', () => [])
+      .on('POST', '/tscluster/plan/check', () => ({}))
       .on('POST', '/networks/create', () => fail(501, 'overlay networks are not supported yet'));
-    expect(await daemon.run(['stack', 'deploy', '-d', '-c', 'stack.yml', 'app'])).toEqual({
+    expect(await daemon.run(['stack', 'deploy', '-d', '--resolve-image', 'never', '-c', 'stack.yml', 'app'])).toEqual({
       code: 1,
       stdout: 'Creating network app_n\n',
       stderr: 'failed to create network app_n: Error response from daemon: overlay networks are not supported yet\n',
     });
+  });
+
+  test('nothing is written when the daemon would refuse any of it', async () => {
+    writeFileSync(join(daemon.dir, 'stack.yml'), file);
+    writeFileSync(join(daemon.dir, 'pw.txt'), 'hush');
+    daemon
+      .on('GET', '/services', () => [{ ...service('app_old'), ID: id('o') }])
+      .on('POST', '/tscluster/plan/check', () => fail(400, 'failed to create service app_web: no'));
+    const line = ['stack', 'deploy', '-d', '--prune', '--resolve-image', 'never', '-c', 'stack.yml', 'app'];
+    expect(await daemon.run(line)).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: 'Error response from daemon: failed to create service app_web: no\n',
+    });
+    expect(daemon.posts().map((request) => request.path)).toEqual(['/tscluster/plan/check']);
   });
 
   test('nothing is sent for a file that is wrong', async () => {

@@ -3,6 +3,7 @@
  * It promises nothing about retries: a failed call is reported once, as DaemonError or ConnectionError.
  * Ids may be full ids, exact names or unique id prefixes: the daemon resolves them.
  */
+import type { PlanRequest } from '../model/control.ts';
 import type { ClusterSpec, ConfigSpec, NodeSpec, ServiceSpec } from '../model/spec.ts';
 import { type Address, parseAddress } from './address.ts';
 import { demultiplex, jsonLines, type LogFrame } from './streams.ts';
@@ -214,6 +215,11 @@ export class Client {
 
   async removeNetwork(id: string): Promise<void> {
     await this.#send('DELETE', `/networks/${enc(id)}`);
+  }
+
+  /** Whether all of it would be taken, in this order. Changes nothing. Throws what the first refusal says. */
+  async checkPlan(plan: PlanRequest): Promise<void> {
+    await this.#send('POST', '/tscluster/plan/check', { body: plan });
   }
 
   /** Asks the registry, through the daemon, what a tag stands for. */

@@ -120,7 +120,7 @@ export interface ApiInfo {
     readonly RemoteManagers?: readonly { readonly NodeID: string; readonly Addr: string }[] | null;
     readonly Nodes?: number;
     readonly Managers?: number;
-    readonly Cluster?: { readonly ID?: string } | null;
+    readonly Cluster?: { readonly ID?: string; readonly TLSInfo?: { readonly TrustRoot?: string } } | null;
   };
   readonly [key: string]: unknown;
 }

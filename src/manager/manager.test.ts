@@ -88,6 +88,31 @@ test('a kept connection whose certificate ran out is made anew, and the call goe
   await manager.stop();
 });
 
+test('a node whose joining failed takes its entry back; one that has registered cannot', async () => {
+  const { manager, store, clock, lead } = setUp();
+  await store.transact((tx) => {
+    tx.create('node', newNode('m2', 'worker', 'active', 0));
+    const description = {
+      hostname: 'h',
+      platform: { architecture: '', os: '' },
+      resources: {},
+      engine: { version: '', labels: {}, plugins: [] },
+    };
+    tx.create('node', { ...newNode('m3', 'worker', 'active', 0), description });
+  });
+  lead(other);
+  const caller = (nodeId: string) => ({ nodeId, role: 'worker', clusterId: 'c' }) as const;
+  expect(await clock.settle(manager.service.withdraw(caller('m2')))).toEqual({ redirect: other.addr });
+  lead(self);
+  await clock.advance(10);
+  expect(await clock.settle(manager.service.withdraw(caller('m2')))).toEqual({});
+  expect(store.view.get('node', 'm2')).toBeUndefined();
+  await expect(clock.settle(manager.service.withdraw(caller('m3')))).rejects.toMatchObject({
+    kind: 'failed_precondition',
+  });
+  await manager.stop();
+});
+
 test('a node that is demoted while it joins the group is taken out of it, and is no manager in the store', async () => {
   const { manager, store, clock, lead, removed, whileAdding } = setUp();
   await store.transact((tx) => tx.create('node', newNode('m2', 'manager', 'active', 0)));

@@ -9,12 +9,15 @@ import type {
   Identity,
   IssuedCertificate,
   IssueRequest,
+  LogsAsk,
   LogsMessage,
-  LogsRequest,
   ManagerService,
+  RaftJoinRequest,
   RaftJoinResponse,
 } from '../rpc/port.ts';
 import { type Consensus, noLeaderMessage } from './consensus.ts';
+import { takeOutNode } from './controlapi/node.ts';
+import { isRemovedNode, tellRemoved } from './dispatcher/index.ts';
 import { serveLogs } from './log-stream.ts';
 import type { Leadership } from './manager.ts';
 import type { Store } from './store/port.ts';
@@ -52,6 +55,8 @@ export class PeerService implements ManagerService {
   }
 
   session(stream: Duplex<ManagerMessage, AgentMessage>, caller: Identity, peerAddress: string): void {
+    // Any manager may say it: a removal is final, however old this copy is.
+    if (isRemovedNode(this.#options.store.view, caller.nodeId)) return tellRemoved(stream);
     if (this.#leads()) {
       this.#options.leadership().dispatcher.accept(stream, caller, peerAddress);
       return;
@@ -77,40 +82,78 @@ export class PeerService implements ManagerService {
     return { response, version: store.view.version };
   }
 
-  async joinRaft(request: { addr: string }, caller: Identity): Promise<RaftJoinResponse> {
+  async joinRaft(request: RaftJoinRequest, caller: Identity): Promise<RaftJoinResponse> {
     const { consensus, store } = this.#options;
     const leader = consensus.leader();
     if (leader === undefined) throw new ClusterError('unavailable', noLeaderMessage);
     if (!this.#leads()) return { redirect: leader.addr, raftId: 0, members: [] };
     this.#options.leadership();
     this.#assertManager(caller);
+    if (request.raftId !== undefined) return this.#isMember(request.raftId, caller);
+    this.#assertStays(caller);
     const { raftId } = await consensus.addMember(caller.nodeId, request.addr);
     const stays = await store.transact((tx) => {
       const node = tx.get('node', caller.nodeId);
-      if (node?.role !== 'manager') return false;
+      if (node?.role !== 'manager' || node.spec.Role !== 'manager') return false;
       tx.update('node', { ...node, manager: { raftId, addr: request.addr } });
       return true;
     });
     if (!stays) {
       await consensus.removeMember(caller.nodeId);
+      this.#assertStays(caller);
       throw new ClusterError('permission_denied', `node ${caller.nodeId} is not a manager of this cluster any more`);
     }
-    return {
-      raftId,
-      members: consensus
-        .members()
-        .map((member) => ({ raftId: member.raftId, nodeId: member.nodeId, addr: member.addr })),
-    };
+    return { raftId, members: this.#members() };
+  }
+
+  async #isMember(raftId: number, caller: Identity): Promise<RaftJoinResponse> {
+    await this.#options.consensus.readBarrier(); // a leader that was deposed without knowing it must not send anyone away
+    const members = this.#members();
+    const known = members.some((member) => member.raftId === raftId && member.nodeId === caller.nodeId);
+    if (known) return { raftId, members };
+    // Taken out because it is on its way to be a worker: it will be told so, and must not come back meanwhile.
+    this.#assertStays(caller);
+    return { raftId: 0, members: [] };
+  }
+
+  #members(): RaftJoinResponse['members'] {
+    const { consensus } = this.#options;
+    return consensus.members().map(({ raftId, nodeId, addr }) => ({ raftId, nodeId, addr }));
   }
 
   async leaveRaft(request: { nodeId: string }, caller: Identity): Promise<void> {
     if (request.nodeId !== caller.nodeId)
       throw new ClusterError('permission_denied', 'a manager can only take itself out');
     this.#options.leadership();
-    await this.#options.consensus.removeMember(caller.nodeId);
+    const { consensus, store } = this.#options;
+    await consensus.removeMember(caller.nodeId);
+    // Agents hear of managers when the store's nodes change.
+    await store.transact((tx) => {
+      const node = tx.get('node', caller.nodeId);
+      if (node?.manager === undefined) return;
+      const { manager: _, ...rest } = node;
+      tx.update('node', rest);
+    });
   }
 
-  logs(stream: Duplex<LogsMessage, LogsRequest>, caller: Identity): void {
+  async withdraw(caller: Identity): Promise<{ redirect?: string }> {
+    const { consensus, store } = this.#options;
+    const leader = consensus.leader();
+    if (leader === undefined) throw new ClusterError('unavailable', noLeaderMessage);
+    if (!this.#leads()) return { redirect: leader.addr };
+    this.#options.leadership();
+    await store.transact((tx) => {
+      const node = tx.get('node', caller.nodeId);
+      if (node === undefined) return;
+      if (node.description !== undefined) {
+        throw new ClusterError('failed_precondition', `node ${caller.nodeId} has joined: a manager has to remove it`);
+      }
+      takeOutNode(tx, caller.nodeId); // a member of Raft that it became meanwhile is taken out by the roles loop
+    });
+    return {};
+  }
+
+  logs(stream: Duplex<LogsMessage, LogsAsk>, caller: Identity): void {
     serveLogs(stream, this.#options.clock, ({ selector, query }, signal) => {
       const { broker } = this.#options.leadership();
       this.#assertManager(caller);
@@ -122,6 +165,12 @@ export class PeerService implements ManagerService {
   #assertManager(caller: Identity): void {
     if (this.#options.store.view.get('node', caller.nodeId)?.role === 'manager') return;
     throw new ClusterError('permission_denied', `node ${caller.nodeId} is not a manager of this cluster`);
+  }
+
+  /** A demotion takes the member out of Raft before it changes the role: in between it must not join again. */
+  #assertStays(caller: Identity): void {
+    if (this.#options.store.view.get('node', caller.nodeId)?.spec.Role === 'manager') return;
+    throw new ClusterError('permission_denied', `node ${caller.nodeId} is being demoted`);
   }
 
   #leads(): boolean {

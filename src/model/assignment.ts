@@ -97,6 +97,8 @@ export type ManagerMessage =
   | { readonly kind: 'beatAck'; readonly heartbeatMs: number }
   /** Not the leader (any more): ask there; empty address = unknown, try another manager later. */
   | { readonly kind: 'redirect'; readonly leader: ManagerPeer | null }
+  /** The node was removed from the cluster, for ever: whatever runs there is nobody's any more. The last message of a session. */
+  | { readonly kind: 'removed' }
   | { readonly kind: 'assignments'; readonly set: AssignmentSet }
   /** These reports are in the log; the agent forgets them. */
   | { readonly kind: 'statusAck'; readonly reports: readonly { readonly taskId: string; readonly state: number }[] }

@@ -22,12 +22,28 @@ export interface ControlMethods {
   'config.remove': { request: { id: string }; response: Record<string, never> };
   'network.create': { request: { spec: NetworkSpec }; response: { id: string; warnings: string[] } };
   'network.remove': { request: { id: string }; response: Record<string, never> };
+  /** Checks all of it as if it were done, in this order, and does nothing. */
+  'plan.check': { request: PlanRequest; response: Record<string, never> };
   'node.update': { request: { id: string; version: number; spec: NodeSpec }; response: Record<string, never> };
   'node.remove': { request: { id: string; force: boolean }; response: Record<string, never> };
   'cluster.update': {
     request: { version: number; spec: ClusterSpec; rotateWorkerToken: boolean; rotateManagerToken: boolean };
     response: Record<string, never>;
   };
+}
+
+/** What a stack file asks for. Services refer to secrets, configs and networks by name; their ids need not exist yet. */
+export interface PlanRequest {
+  readonly networks?: readonly NetworkSpec[];
+  readonly secrets?: readonly SecretSpec[];
+  readonly configs?: readonly ConfigSpec[];
+  readonly services?: readonly PlannedService[];
+}
+
+export interface PlannedService {
+  /** Of the service that is to be updated; absent = it is to be created. */
+  readonly id?: string;
+  readonly spec: ServiceSpec;
 }
 
 export type ControlMethod = keyof ControlMethods;

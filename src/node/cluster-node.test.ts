@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
-import { sleep } from '../lib/clock.ts';
+import { type Clock, sleep } from '../lib/clock.ts';
 import { ClusterError } from '../lib/errors.ts';
 import { silentLog } from '../lib/log.ts';
 import { realClock, realRandom } from '../lib/real.ts';
@@ -34,12 +34,12 @@ async function host() {
   const disk = new MemoryTaskDisk();
   const warnings: string[] = [];
   const executor = new FakeExecutor({ clock: realClock, random: realRandom });
-  const make = () =>
+  const make = (clock: Clock = realClock) =>
     new ClusterNode({
       dataDir,
       listenAddr: addr,
       advertiseAddr: addr,
-      clock: realClock,
+      clock,
       random: realRandom,
       log: { ...silentLog, warn: (message) => void warnings.push(message) },
       worker: { executor, openTaskDb: () => disk.open() },
@@ -72,9 +72,9 @@ async function host() {
       const joinToken = to.node.manager()?.view.cluster()?.rootCa.joinTokens[role] ?? '';
       return self.node.join({ ...addresses, remoteAddrs: [to.addr], joinToken, availability: '' });
     },
-    restart: async () => {
+    restart: async (clock?: Clock) => {
       await self.node.stop();
-      self.node = make();
+      self.node = make(clock);
       await self.node.start();
     },
   };
@@ -133,7 +133,74 @@ describe('a node', () => {
     await expect(two.join(one, 'manager')).rejects.toMatchObject({ kind: 'failed_precondition' });
     await new Promise((resolve) => squatter.close(resolve));
     expect(one.node.manager()?.members()).toHaveLength(1);
+    expect([...(one.node.manager()?.view.list('node') ?? [])]).toHaveLength(1); // nor an entry that nobody will ever fill
   });
+
+  test('that was removed while it was away stops its tasks, says what to do, and may join again', async () => {
+    const [one, two] = [await host(), await host()];
+    await one.init();
+    const { nodeId } = await two.join(one, 'worker');
+    await two.node.stop();
+    await one.node.manager()?.call('node.remove', { id: nodeId, force: true });
+    await two.restart();
+    await until(() => two.node.info().state === 'error');
+    expect(two.node.info().error).toMatch(/was removed from the cluster.*tscluster leave --force/);
+    await two.restart();
+    expect(two.node.info().state).toBe('error');
+    await two.node.leave(true);
+    expect(two.node.info()).toMatchObject({ state: 'inactive', error: '' });
+    await two.join(one, 'worker');
+    expect(two.node.info().state).toBe('active');
+  });
+
+  test('whose certificate ran out while it was away says so, and keeps its tasks', async () => {
+    const [one, two] = [await host(), await host()];
+    await one.init();
+    await two.join(one, 'worker');
+    await two.restart({ ...realClock, now: () => realClock.now() + 100 * 24 * 3600 * 1000 });
+    expect(two.node.info().state).toBe('error');
+    expect(two.node.info().error).toMatch(/certificate of this node has expired.*tscluster leave --force/);
+    await two.restart();
+    expect(two.node.info().state).toBe('active');
+  });
+
+  test('that was demoted and promoted again while it was away comes back as another member of the group', async () => {
+    const [one, two, three] = [await host(), await host(), await host()];
+    await one.init();
+    const { nodeId } = await two.join(one, 'manager');
+    await three.join(one, 'manager');
+    await until(() => one.node.manager()?.members().length === 3);
+    const idOf = () =>
+      one.node
+        .manager()
+        ?.members()
+        .find((member) => member.nodeId === nodeId)?.raftId;
+    const before = idOf() ?? 0;
+    await two.node.stop();
+    const wish = async (Role: 'manager' | 'worker') => {
+      const manager = one.node.manager();
+      const tryOnce = async () => {
+        const node = manager?.view.get('node', nodeId);
+        if (node === undefined) throw new Error('the node is not known');
+        const request = { id: nodeId, version: node.meta.version, spec: { ...node.spec, Role } };
+        await manager?.call('node.update', request);
+      };
+      await tryOnce().catch(tryOnce); // its state was written in between
+      await until(() => one.node.manager()?.view.get('node', nodeId)?.role === Role);
+    };
+    await wish('worker');
+    await wish('manager');
+    await two.restart();
+    await until(() => (idOf() ?? 0) > before, 25_000);
+    await until(
+      () =>
+        two.node
+          .manager()
+          ?.members()
+          .some((member) => member.leader) === true,
+    );
+    await until(() => two.node.manager()?.view.get('node', nodeId)?.manager?.raftId === idOf());
+  }, 40_000);
 
   test('that is promoted becomes a manager as soon as nothing stands in the way, and a worker again when demoted', async () => {
     const [one, two] = [await host(), await host()];
@@ -155,6 +222,19 @@ describe('a node', () => {
     await until(() => two.node.manager() === undefined && two.node.info().role === 'worker');
     await until(() => !existsSync(join(two.dataDir, 'raft')));
     expect(one.node.manager()?.members()).toHaveLength(1);
+  }, 30_000);
+
+  test('that stops is gone at once, also when it leads, and when no majority is left', async () => {
+    const [one, two, three] = [await host(), await host(), await host()];
+    await one.init();
+    await two.join(one, 'manager');
+    await three.join(one, 'manager');
+    await until(() => three.node.manager()?.members().length === 3);
+    for (const { node } of [one, two, three]) {
+      const began = realClock.monotonic();
+      await node.stop();
+      expect(realClock.monotonic() - began).toBeLessThan(2_500);
+    }
   }, 30_000);
 
   test('that leads and leaves is taken out of the group, and may join again only when it is gone', async () => {

@@ -4,14 +4,15 @@
  */
 import { X509Certificate } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Clock, sleep } from '../lib/clock.ts';
+import type { Clock } from '../lib/clock.ts';
 import { ClusterError, messageOf } from '../lib/errors.ts';
 import { newId } from '../lib/ids.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
 import { availabilityOf, newNode } from '../manager/ca/ca.ts';
+import { joinGroup } from '../manager/raft/join.ts';
 import type { Store } from '../manager/store/port.ts';
 import type { ManagerPeer } from '../model/assignment.ts';
 import type {
@@ -36,11 +37,12 @@ import {
 import { IdentityStore, type StoredIdentity } from '../pki/identity-store.ts';
 import { newJoinToken, parseJoinToken } from '../pki/join-token.ts';
 import { renewalTime } from '../pki/renewal.ts';
-import { dialWithToken, GrpcDialer } from '../rpc/client.ts';
-import type { IssuedCertificate } from '../rpc/port.ts';
+import { GrpcDialer } from '../rpc/client.ts';
+import type { RaftJoinResponse } from '../rpc/port.ts';
+import { admission, withdraw } from './admission.ts';
 import { LocalManager } from './local-manager.ts';
 import { LocalWorker, type WorkerParts } from './local-worker.ts';
-import { advertiseAddress, assertFree, listenAddress, remoteAddress } from './system.ts';
+import { advertiseAddress, assertFree, listenAddress } from './system.ts';
 
 export interface ClusterNodeOptions {
   readonly dataDir: string;
@@ -60,8 +62,6 @@ export interface ClusterNodeOptions {
   readonly onFatal: (error: Error) => void;
 }
 
-type RaftIdentity = NonNullable<StoredIdentity['raft']>;
-
 /** A member of a cluster, with what runs for it. */
 interface Membership {
   identity: StoredIdentity;
@@ -75,13 +75,15 @@ interface Membership {
 }
 
 const alreadyMember =
-  'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.';
+  'This node is already part of a swarm. Use "tscluster leave" to leave this swarm and join another one.';
+const removedMessage =
+  'this node was removed from the cluster, its containers were stopped: run "tscluster leave --force" here, then join again with a join token';
+const expiredMessage =
+  'the certificate of this node has expired, no manager accepts it any more; its containers go on: run "tscluster leave --force" here (which removes them), then join again with a join token';
 const busy = 'This node is joining or leaving a swarm: try again when that is done';
 const notMember = 'This node is not part of a swarm';
 const leaveNeedsForce =
   'You are attempting to leave the swarm on a node that is participating as a manager. Removing this node may leave the cluster without a quorum: demote it first (tscluster node demote), or use `--force` to leave anyway.';
-const joinAttemptMs = 1_000;
-const joinAttemptsMax = 20;
 const managerReadyMs = 15_000;
 const managerReturnMs = 3_000;
 const renewalRetryMs = 60_000;
@@ -106,10 +108,10 @@ export class ClusterNode implements NodeBackend {
   async start(): Promise<void> {
     const identity = await this.#identities.load();
     if (identity === undefined) return;
-    if (!isSignedBy(identity.certPem, identity.caPem, this.#options.clock.now())) {
+    if (!isSignedBy(identity.certPem, identity.caPem, expiryOf(identity) - 1)) {
       throw new ClusterError(
         'failed_precondition',
-        `the certificate in ${this.#options.dataDir} has expired or is not of its own root: leave (remove the data directory) and join again`,
+        `the certificate in ${this.#options.dataDir} is not of its own root: remove the data directory and join again`,
       );
     }
     await this.#run(identity, false);
@@ -133,17 +135,24 @@ export class ClusterNode implements NodeBackend {
   info(): NodeInfo {
     const member = this.#member;
     const role = member === undefined ? undefined : roleOf(member.identity);
+    const error = member === undefined ? '' : this.#trouble(member.identity);
     return {
       ...this.#options.machine,
       nodeId: member?.nodeId ?? '',
       nodeAddr: member === undefined ? '' : member.identity.advertiseAddr.replace(/:\d+$/, ''),
-      state: member !== undefined ? 'active' : this.#pending ? 'pending' : 'inactive',
+      state: error !== '' ? 'error' : member !== undefined ? 'active' : this.#pending ? 'pending' : 'inactive',
       role,
-      error: '',
+      error,
       managers: member === undefined ? [] : (member.manager?.peers() ?? member.identity.managers),
       clusterId: member?.clusterId ?? '',
       containers: member?.worker.containers() ?? { running: 0, stopped: 0 },
     };
+  }
+
+  /** Why this member can not be one; empty = nothing. */
+  #trouble(identity: StoredIdentity): string {
+    if (identity.removed === true) return removedMessage;
+    return this.#options.clock.now() >= expiryOf(identity) ? expiredMessage : '';
   }
 
   resolveImage(reference: string, auth: string | undefined): Promise<ResolvedImage> {
@@ -242,7 +251,11 @@ export class ClusterNode implements NodeBackend {
       throw new ClusterError('invalid', 'at least one RemoteAddr is required to join');
     availabilityOf(request.availability);
     const keyPem = generateKey();
-    const { issued, remote } = await this.#admission(request, createRequest(keyPem), token);
+    const { issued, remote } = await admission(request, {
+      csrPem: createRequest(keyPem),
+      token,
+      clock: this.#options.clock,
+    });
     const identity: StoredIdentity = {
       format: 1,
       caPem: issued.caPem,
@@ -255,34 +268,16 @@ export class ClusterNode implements NodeBackend {
     return { nodeId: issued.nodeId };
   }
 
-  /** A certificate from the first of the given managers that answers. */
-  async #admission(
-    request: JoinRequest,
-    csrPem: string,
-    token: ReturnType<typeof parseJoinToken>,
-  ): Promise<{ issued: IssuedCertificate; remote: string }> {
-    let last: unknown;
-    for (const remote of request.remoteAddrs.map(remoteAddress)) {
-      try {
-        const { peer, caPem } = await dialWithToken(remote, token, this.#options.clock);
-        const issue = { csrPem, token: request.joinToken.trim(), availability: request.availability };
-        const issued = await peer.issueCertificate(issue).finally(() => peer.close());
-        return { issued: { ...issued, caPem }, remote };
-      } catch (error) {
-        last = error;
-        if (!(error instanceof ClusterError) || !error.retryable) break;
-      }
-    }
-    throw last;
-  }
-
   /** Starts as `identity`, and undoes everything when that fails: a half-joined node would be neither here nor there. */
   async #start(identity: StoredIdentity, bootstrap?: (store: Store) => Promise<void>): Promise<void> {
     await this.#forget();
     try {
       await this.#run(identity, true, bootstrap);
     } catch (error) {
+      // A group of two could not even remove the second that went away as a voter.
+      if (bootstrap === undefined) await this.#member?.manager?.leave();
       await this.stop();
+      if (bootstrap === undefined) await withdraw(identity, this.#options);
       await this.#forget();
       throw error;
     }
@@ -292,6 +287,8 @@ export class ClusterNode implements NodeBackend {
     const { clock, worker: parts } = this.#options;
     const { nodeId, clusterId } = subjectOf(new X509Certificate(identity.certPem));
     const dialer = new GrpcDialer(identity, clock);
+    const expired = clock.now() >= expiryOf(identity);
+    const standing = identity.removed === true ? 'removed' : expired ? 'alone' : 'member';
     const worker = new LocalWorker({
       parts,
       nodeId,
@@ -303,9 +300,15 @@ export class ClusterNode implements NodeBackend {
       addr: identity.advertiseAddr.replace(/:\d+$/, ''),
       onRole: (role) => this.#changeRole(role),
       onManagers: (peers) => this.#rememberManagers(peers),
+      onRemoved: () => this.#takenOut(member),
+      standing,
     });
     const member: Membership = { identity, nodeId, clusterId, dialer, worker, manager: undefined, wished: undefined };
     this.#member = member;
+    if (standing !== 'member') {
+      this.#options.log.error('this node can not take part in its cluster', { reason: this.#trouble(identity) });
+      return worker.start();
+    }
     const role = roleOf(identity);
     // A promotion that a crash cut short goes on below, when the tasks do: it needs the other managers, they do not.
     const promotion = role === 'manager' && identity.raft === undefined && !fresh;
@@ -325,7 +328,9 @@ export class ClusterNode implements NodeBackend {
     if (bootstrap === undefined) this.#forgetLostMember(member);
     if (member.identity.raft === undefined) {
       await assertFree(member.identity.listenAddr); // before the others count on this manager
-      member.identity = { ...member.identity, raft: await this.#joinRaft(member) };
+      await this.#wipeRaft(); // a log belongs to one id
+      const { raftId: id, members } = await this.#joinRaft(member);
+      member.identity = { ...member.identity, raft: { id, members } };
     }
     const { raft } = member.identity;
     if (raft === undefined) return;
@@ -342,6 +347,7 @@ export class ClusterNode implements NodeBackend {
       random: this.#options.random,
       log: this.#options.log,
       onFatal: this.#options.onFatal,
+      onObsolete: (manager) => this.#serially(() => this.#startAnew(member, manager)),
       ...(bootstrap === undefined ? {} : { bootstrap }),
     });
   }
@@ -356,30 +362,38 @@ export class ClusterNode implements NodeBackend {
     member.identity = rest;
   }
 
-  /** Becomes a member of the Raft group: asks a manager, follows it to the leader, and waits out an election. */
-  async #joinRaft(member: Membership): Promise<RaftIdentity> {
-    const { clock } = this.#options;
-    const known = member.identity.managers.map(({ addr }) => addr);
-    let addr = known[0] ?? '';
-    let last: unknown;
-    for (let attempt = 0; attempt < joinAttemptsMax; attempt++) {
-      if (this.#member !== member) throw new ClusterError('cancelled', 'this node is leaving or stopping');
-      const peer = member.dialer.dial(addr);
-      try {
-        const answer = await peer.joinRaft({ addr: member.identity.advertiseAddr });
-        if (answer.redirect === undefined) return { id: answer.raftId, members: answer.members };
-        addr = answer.redirect;
-        if (attempt > 2) await sleep(clock, joinAttemptMs); // managers that point at each other: an election is under way
-      } catch (error) {
-        last = error;
-        if (!(error instanceof ClusterError) || !error.retryable) throw error;
-        addr = known[(attempt + 1) % known.length] ?? addr;
-        await sleep(clock, joinAttemptMs);
-      } finally {
-        peer.close();
-      }
-    }
-    throw new ClusterError('unavailable', `Cannot join as a manager: ${messageOf(last)}`, { cause: last });
+  #joinRaft(member: Membership): Promise<RaftJoinResponse> {
+    return joinGroup({
+      dialer: member.dialer,
+      clock: this.#options.clock,
+      known: member.identity.managers.map(({ addr }) => addr),
+      addr: member.identity.advertiseAddr,
+      check: () => {
+        if (this.#member !== member) throw new ClusterError('cancelled', 'this node is leaving or stopping');
+      },
+    });
+  }
+
+  /** The group has no place for this member's id any more: a new member in the same process, with nothing of the old one. */
+  async #startAnew(member: Membership, manager: LocalManager): Promise<void> {
+    if (this.#member !== member || member.manager !== manager) return;
+    await this.#stopManager(member);
+    await this.#identities.save(member.identity);
+    if (member.wished !== 'worker') this.#changeRole('manager'); // what stands in the way is tried again
+  }
+
+  /** The last thing a manager ever tells this node. Resolves once it is on disk. */
+  #takenOut(member: Membership): Promise<unknown> {
+    this.#cancelRenewal();
+    this.#cancelRoleRetry();
+    this.#serially(async () => {
+      if (this.#member !== member) return;
+      member.identity = { ...member.identity, removed: true };
+      await this.#identities.save(member.identity);
+      await this.#stopManager(member);
+      await this.#identities.save(member.identity);
+    });
+    return this.#changes;
   }
 
   /** The cluster wishes another role for this node: a new certificate, then the manager half follows. */
@@ -394,7 +408,8 @@ export class ClusterNode implements NodeBackend {
   async #followWish(member: Membership): Promise<void> {
     const { clock, log } = this.#options;
     const { wished } = member;
-    if (this.#member !== member || wished === undefined || hasRole(member, wished)) return;
+    if (this.#member !== member || member.identity.removed === true) return;
+    if (wished === undefined || hasRole(member, wished)) return;
     this.#cancelRoleRetry();
     try {
       await this.#takeRole(member, wished);
@@ -419,9 +434,20 @@ export class ClusterNode implements NodeBackend {
     if (manager === undefined && member.identity.raft === undefined) return;
     member.manager = undefined;
     await manager?.stop();
-    await rm(join(this.#options.dataDir, 'raft'), { recursive: true, force: true });
+    await this.#wipeRaft();
     const { raft: _, ...rest } = member.identity;
     member.identity = rest;
+  }
+
+  /** Aside at once, then away: a crash in the middle must not leave half a log where a whole one is looked for. */
+  async #wipeRaft(): Promise<void> {
+    const path = join(this.#options.dataDir, 'raft');
+    const aside = `${path}.gone`;
+    await rm(aside, { recursive: true, force: true });
+    await rename(path, aside).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error;
+    });
+    await rm(aside, { recursive: true, force: true });
   }
 
   #rememberManagers(peers: readonly ManagerPeer[]): void {
@@ -479,7 +505,7 @@ export class ClusterNode implements NodeBackend {
   /** Removes what makes this node a member. Images, volumes and logs stay. */
   async #forget(): Promise<void> {
     await this.#identities.remove();
-    await rm(join(this.#options.dataDir, 'raft'), { recursive: true, force: true });
+    await this.#wipeRaft();
     await rm(join(this.#options.dataDir, 'tasks'), { recursive: true, force: true });
   }
 
@@ -514,6 +540,11 @@ export class ClusterNode implements NodeBackend {
 
 function roleOf(identity: StoredIdentity): NodeRole {
   return subjectOf(new X509Certificate(identity.certPem)).role;
+}
+
+/** Ms since the epoch. */
+function expiryOf(identity: StoredIdentity): number {
+  return Date.parse(new X509Certificate(identity.certPem).validTo);
 }
 
 /** With nothing left of the other role. */

@@ -17,6 +17,7 @@ describe('daemon options', () => {
       cgroupParent: undefined,
       bridgeSubnet: '172.30.0.0/16',
       labels: {},
+      genericResources: [],
       trace: [],
     });
   });
@@ -37,6 +38,15 @@ describe('daemon options', () => {
     });
   });
 
+  test('generic resources are counted, or named one by one', () => {
+    const { genericResources } = parseDaemonOptions({}, { TSCLUSTER_NODE_GENERIC_RESOURCES: 'SSD=3,GPU=a,GPU=b' });
+    expect(genericResources).toEqual([
+      { DiscreteResourceSpec: { Kind: 'SSD', Value: 3 } },
+      { NamedResourceSpec: { Kind: 'GPU', Value: 'a' } },
+      { NamedResourceSpec: { Kind: 'GPU', Value: 'b' } },
+    ]);
+  });
+
   test.each([
     [{ dataDir: 'x' }, '--data-dir (or TSCLUSTER_DATA_DIR): must be an absolute path'],
     [{ socket: `/${'x'.repeat(200)}` }, 'the limit for sockets'],
@@ -45,6 +55,9 @@ describe('daemon options', () => {
     [{ bridgeSubnet: '300.0.0.0/16' }, '--bridge-subnet'],
     [{ registryMirrors: ['ftp://x'] }, '--registry-mirror'],
     [{ labels: ['=x'] }, 'must be key=value'],
+    [{ genericResources: ['GPU'] }, '--node-generic-resource'],
+    [{ genericResources: ['SSD=0'] }, 'at least 1'],
+    [{ genericResources: ['SSD=2', 'SSD=3'] }, 'SSD is given twice'],
     [{ hostname: 'a b' }, '--hostname'],
     [{ containerdNamespace: 'a/b' }, '--containerd-namespace'],
   ])('%j is refused', (flags, message) => {

@@ -5,6 +5,7 @@
  */
 import { hostname as machineName } from 'node:os';
 import { ClusterError } from '../lib/errors.ts';
+import type { GenericResource } from '../model/spec.ts';
 
 export interface DaemonOptions {
   readonly dataDir: string;
@@ -26,6 +27,8 @@ export interface DaemonOptions {
   readonly cgroupParent: string | undefined;
   readonly bridgeSubnet: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** What tasks may reserve besides CPU and memory. */
+  readonly genericResources: readonly GenericResource[];
   /** Changes with every boot of the host; undefined = the kernel's. For hosts that are not machines of their own, as in tests. */
   readonly bootId: string | undefined;
   /** Parts whose debug lines are logged. */
@@ -114,6 +117,13 @@ export const daemonFlags = {
     'Addresses of containers on this node',
   ),
   labels: flag('--label <key=value>', 'TSCLUSTER_LABELS', '', 'Engine label of this node', true),
+  genericResources: flag(
+    '--node-generic-resource <kind=value>',
+    'TSCLUSTER_NODE_GENERIC_RESOURCES',
+    '',
+    'User defined resource of this node (SSD=3, or GPU=UUID1 for each one by name)',
+    true,
+  ),
   bootId: flag(
     '--boot-id <id>',
     'TSCLUSTER_BOOT_ID',
@@ -164,6 +174,7 @@ export function parseDaemonOptions(flags: DaemonFlagValues, env: Environment): D
     cgroupParent: matching('cgroupParent', one('cgroupParent'), /^[^\s\0]*$/) || undefined,
     bridgeSubnet: subnet(one('bridgeSubnet')),
     labels: labels(many('labels')),
+    genericResources: genericResources(many('genericResources')),
     bootId: matching('bootId', one('bootId'), /^[A-Za-z0-9-]*$/) || undefined,
     trace: many('trace')
       .flatMap((entry) => entry.split(','))
@@ -230,4 +241,27 @@ function labels(pairs: readonly string[]): Record<string, string> {
     result[pair.slice(0, at)] = pair.slice(at + 1);
   }
   return result;
+}
+
+const genericKindsMax = 1_000;
+
+/** `kind=number` is a count, anything else the name of one. A kind is either counted or named. */
+function genericResources(pairs: readonly string[]): readonly GenericResource[] {
+  const seen = new Map<string, 'counted' | 'named'>();
+  if (pairs.length > genericKindsMax)
+    throw refuse('genericResources', String(pairs.length), `more than ${genericKindsMax} resources`);
+  return [...new Set(pairs)].map((pair) => {
+    const match = /^([A-Za-z0-9][\w.-]{0,62})=([\w./:-]{1,128})$/.exec(pair);
+    const [, Kind = '', Value = ''] = match ?? [];
+    if (match === null) throw refuse('genericResources', pair, 'must be kind=count or kind=name');
+    const kind = /^\d+$/.test(Value) ? 'counted' : 'named';
+    const before = seen.get(Kind);
+    if (before !== undefined && (before === 'counted' || kind === 'counted'))
+      throw refuse('genericResources', pair, `${Kind} is given twice`);
+    seen.set(Kind, kind);
+    if (kind === 'named') return { NamedResourceSpec: { Kind, Value } };
+    if (!Number.isSafeInteger(Number(Value)) || Number(Value) < 1)
+      throw refuse('genericResources', pair, 'the count must be at least 1');
+    return { DiscreteResourceSpec: { Kind, Value: Number(Value) } };
+  });
 }

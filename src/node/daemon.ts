@@ -45,7 +45,7 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
     log: log.part('network'),
   });
   const runtime = openRuntime(options, network, log);
-  const facts = { version: await runtime.probe(), snapshotter: options.snapshotter ?? 'automatic' };
+  const facts = { version: await runtime.probe(), snapshotter: await runtime.snapshotter() };
   await network.start();
   const node = new ClusterNode({
     dataDir: options.dataDir,
@@ -91,6 +91,7 @@ function openRuntime(options: DaemonOptions, network: NetworkDriver, log: Log): 
     mirrors: options.registryMirrors,
     insecureRegistries: options.insecureRegistries,
     engineLabels: options.labels,
+    genericResources: options.genericResources,
     version,
     ...(options.snapshotter === undefined ? {} : { snapshotter: options.snapshotter }),
     ...(options.bootId === undefined ? {} : { bootId: options.bootId }),

@@ -1,10 +1,11 @@
 /** The manager half of this process: store, Raft member on disk, node-to-node server, and the manager composed of them. */
 import { GrpcTransport, type RaftCall, raftService } from 'raft-ts/grpc';
-import { type Clock, sleep } from '../lib/clock.ts';
+import { type Clock, deadline, sleep } from '../lib/clock.ts';
 import { ClusterError, messageOf } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
 import { Manager, peersOf } from '../manager/manager.ts';
+import { MembershipGuard } from '../manager/raft/guard.ts';
 import { RaftManager } from '../manager/raft/manager.ts';
 import { raftRuntime } from '../manager/raft/runtime.ts';
 import { openRaftStorage } from '../manager/raft/storage.ts';
@@ -29,11 +30,15 @@ export interface LocalManagerOptions {
   readonly log: Log;
   readonly bootstrap?: (store: Store) => Promise<void>;
   readonly onFatal: (error: Error) => void;
+  /** The others have taken this member out while it was away: it may only come back under a new Raft id, with an empty log. */
+  readonly onObsolete: (self: LocalManager) => void;
 }
 
 /** How long a manager that leaves tries to be taken out of the group. */
 const leaveLimitMs = 5_000;
 const leaveRetryMs = 250;
+/** What leader-only work under way may take when this manager stops. */
+const handOverLimitMs = 500;
 
 export class LocalManager {
   readonly backend: ManagerBackend;
@@ -43,9 +48,11 @@ export class LocalManager {
   readonly #server: RpcServer;
   readonly #credentials: NodeServerCredentials;
   readonly #transport: GrpcTransport;
+  readonly #guard: MembershipGuard;
 
   private constructor(options: LocalManagerOptions, parts: Parts) {
     this.#options = options;
+    this.#guard = parts.guard;
     this.#manager = parts.manager;
     this.#raft = parts.raft;
     this.#server = parts.server;
@@ -73,8 +80,9 @@ export class LocalManager {
       authorize: (call, from) => isMember(late, call, from),
     });
     const storage = await openRaftStorage({ directory: options.dataDir, random });
+    const self = { raftId: options.raft.id, nodeId, addr: identity.advertiseAddr };
     const raft = await RaftManager.open({
-      self: { raftId: options.raft.id, nodeId, addr: identity.advertiseAddr },
+      self,
       store,
       ports: { ...storage, transport, runtime },
       clock,
@@ -104,7 +112,16 @@ export class LocalManager {
       log: log.part('rpc'),
     });
     late.server = server;
-    const local = new LocalManager(options, { manager, raft, server, credentials, transport });
+    const guard = new MembershipGuard({
+      raft,
+      self,
+      members: [...options.raft.members, ...identity.managers.map((peer) => ({ ...peer, raftId: 0 }))],
+      dialer,
+      clock,
+      log: log.part('raft'),
+      obsolete: () => options.onObsolete(local),
+    });
+    const local: LocalManager = new LocalManager(options, { manager, raft, server, credentials, transport, guard });
     try {
       await server.listen(identity.listenAddr);
     } catch (error) {
@@ -112,6 +129,7 @@ export class LocalManager {
       throw error;
     }
     manager.start();
+    guard.start();
     return local;
   }
 
@@ -149,8 +167,13 @@ export class LocalManager {
 
   /** Hands leadership over, then stops. */
   async stop(): Promise<void> {
-    await this.#manager.stop();
+    const { clock } = this.#options;
+    this.#guard.stop();
+    const stopped = this.#manager.stop();
+    // Loops that wait for a majority which is not there end with the Raft member: there is nothing to hand over then.
+    await deadline(clock, handOverLimitMs, stopped, () => new ClusterError('deadline', 'loops')).catch(() => {});
     await this.#raft.close({ transfer: true });
+    await stopped;
     this.#server.close();
   }
 
@@ -193,6 +216,7 @@ interface Parts {
   readonly server: RpcServer;
   readonly credentials: NodeServerCredentials;
   readonly transport: GrpcTransport;
+  readonly guard: MembershipGuard;
 }
 
 /** A Raft caller must be a manager of this cluster, and the one whose member id it uses. A member not known here yet may be new. */

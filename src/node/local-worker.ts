@@ -28,6 +28,8 @@ export interface LocalWorkerOptions {
   readonly log: Log;
   readonly onRole: (role: NodeRole) => void;
   readonly onManagers: (peers: readonly ManagerPeer[]) => void;
+  readonly onRemoved: () => Promise<unknown>;
+  readonly standing: 'member' | 'removed' | 'alone';
 }
 
 export class LocalWorker {

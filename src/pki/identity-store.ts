@@ -19,6 +19,8 @@ export interface StoredIdentity {
     readonly members: readonly { readonly raftId: number; readonly nodeId: string; readonly addr: string }[];
   };
   readonly managers: readonly { readonly nodeId: string; readonly addr: string }[];
+  /** A manager said that this node was removed from the cluster. */
+  readonly removed?: true;
 }
 
 export class IdentityStore {

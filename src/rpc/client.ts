@@ -19,9 +19,10 @@ import type {
   Dialer,
   IssuedCertificate,
   IssueRequest,
+  LogsAsk,
   LogsMessage,
-  LogsRequest,
   Peer,
+  RaftJoinRequest,
   RaftJoinResponse,
 } from './port.ts';
 import { managerMethods, messageBytesMax } from './services.ts';
@@ -72,12 +73,16 @@ export class GrpcPeer implements Peer {
     };
   }
 
-  async joinRaft(request: { addr: string }): Promise<RaftJoinResponse> {
+  async joinRaft(request: RaftJoinRequest): Promise<RaftJoinResponse> {
     return (await this.#unary('joinRaft', request, joinLimitMs)) as RaftJoinResponse;
   }
 
   async leaveRaft(request: { nodeId: string }): Promise<void> {
     await this.#unary('leaveRaft', request, callLimitMs);
+  }
+
+  async withdraw(): Promise<{ redirect?: string }> {
+    return this.#unary('withdraw', {}, callLimitMs);
   }
 
   openSession(): Duplex<AgentMessage, ManagerMessage> {
@@ -87,8 +92,8 @@ export class GrpcPeer implements Peer {
     });
   }
 
-  openLogs(): Duplex<LogsRequest, LogsMessage> {
-    return clientDuplex<LogsRequest, LogsMessage>(this.#open('logs'), { decode: decodeLogsMessage, peer: this.#addr });
+  openLogs(): Duplex<LogsAsk, LogsMessage> {
+    return clientDuplex<LogsAsk, LogsMessage>(this.#open('logs'), { decode: decodeLogsMessage, peer: this.#addr });
   }
 
   close(): void {
@@ -102,7 +107,7 @@ export class GrpcPeer implements Peer {
   }
 
   #unary(
-    name: 'rootCa' | 'issueCertificate' | 'call' | 'joinRaft' | 'leaveRaft',
+    name: 'rootCa' | 'issueCertificate' | 'call' | 'joinRaft' | 'leaveRaft' | 'withdraw',
     request: object,
     limitMs: number,
   ): Promise<object> {

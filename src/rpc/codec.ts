@@ -4,7 +4,7 @@
  */
 import { ClusterError } from '../lib/errors.ts';
 import type { AgentMessage, ManagerMessage } from '../model/assignment.ts';
-import type { LogsMessage, LogsRequest } from './port.ts';
+import type { LogsAsk, LogsMessage, RaftJoinRequest } from './port.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
 type Check = (value: unknown) => boolean;
@@ -91,7 +91,9 @@ const agentMessages: Readonly<Record<AgentMessage['kind'], Check>> = {
 };
 
 const query = shape({ stdout: flag, stderr: flag, follow: flag, tail: number, since: number, until: number });
-const logsRequest = shape({ selector: dictionary(text), query });
+const count: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 1;
+const logsRequest = shape({ selector: dictionary(text), query, window: count });
+const logsTaken = shape({ kind: (value) => value === 'taken', messages: count });
 
 export function decodeAgentMessage(document: object): AgentMessage {
   const kind = (document as Fields)['kind'];
@@ -109,14 +111,19 @@ export function decodeManagerMessage(document: object): ManagerMessage {
   return document as ManagerMessage;
 }
 
-export function decodeLogsRequest(document: object): LogsRequest {
-  if (!logsRequest(document)) throw malformed('log request');
-  return document as LogsRequest;
+export function decodeLogsAsk(document: object): LogsAsk {
+  if (!('kind' in document ? logsTaken : logsRequest)(document)) throw malformed('log request');
+  return document as LogsAsk;
 }
 
 export function decodeLogsMessage(document: object): LogsMessage {
   if (!text((document as Fields)['kind'])) throw malformed('log message');
   return document as LogsMessage;
+}
+
+export function decodeJoin(document: object): RaftJoinRequest {
+  if (!shape({ addr: short, raftId: optional(number) })(document)) throw malformed('request to join');
+  return document as RaftJoinRequest;
 }
 
 /** A document whose named fields are strings. */

@@ -28,9 +28,16 @@ export interface IssuedCertificate {
   readonly caPem: string;
 }
 
+export interface RaftJoinRequest {
+  readonly addr: string;
+  /** Only a question: is the caller still the member of this id? Changes nothing. */
+  readonly raftId?: number;
+}
+
 export interface RaftJoinResponse {
   /** Set, and all else empty, when another manager leads: ask there. */
   readonly redirect?: string;
+  /** 0: the caller asked with a `raftId` that is no member (any more). */
   readonly raftId: number;
   readonly members: readonly { readonly raftId: number; readonly nodeId: string; readonly addr: string }[];
 }
@@ -45,17 +52,23 @@ export interface Peer {
     method: M,
     request: ControlRequest<M>,
   ): Promise<{ response: ControlResponse<M>; version: number }>;
-  joinRaft(request: { addr: string }): Promise<RaftJoinResponse>;
+  joinRaft(request: RaftJoinRequest): Promise<RaftJoinResponse>;
   leaveRaft(request: { nodeId: string }): Promise<void>;
+  /** Of a node whose joining failed after it got its certificate: takes its entry away. A `redirect` says where to ask instead. */
+  withdraw(): Promise<{ redirect?: string }>;
   /** Log lines of tasks, from the leader's log broker. The stream's first message is the request. */
-  openLogs(): Duplex<LogsRequest, LogsMessage>;
+  openLogs(): Duplex<LogsAsk, LogsMessage>;
   close(): void;
 }
 
 export interface LogsRequest {
   readonly selector: { readonly serviceId: string } | { readonly taskId: string };
   readonly query: LogQuery;
+  /** Messages that may be on the way or unread. */
+  readonly window: number;
 }
+/** First the request, then what of the answer was taken. */
+export type LogsAsk = LogsRequest | { readonly kind: 'taken'; readonly messages: number };
 export type LogsMessage =
   | { readonly kind: 'lines'; readonly lines: readonly LogLine[] }
   | { readonly kind: 'end'; readonly error: string };
@@ -66,9 +79,10 @@ export interface ManagerService {
   issueCertificate(request: IssueRequest, caller: Identity | undefined): Promise<IssuedCertificate>;
   session(stream: Duplex<ManagerMessage, AgentMessage>, caller: Identity, peerAddress: string): void;
   call(method: ControlMethod, request: unknown, caller: Identity): Promise<{ response: unknown; version: number }>;
-  joinRaft(request: { addr: string }, caller: Identity): Promise<RaftJoinResponse>;
+  joinRaft(request: RaftJoinRequest, caller: Identity): Promise<RaftJoinResponse>;
   leaveRaft(request: { nodeId: string }, caller: Identity): Promise<void>;
-  logs(stream: Duplex<LogsMessage, LogsRequest>, caller: Identity): void;
+  withdraw(caller: Identity): Promise<{ redirect?: string }>;
+  logs(stream: Duplex<LogsMessage, LogsAsk>, caller: Identity): void;
 }
 
 /** Dials other nodes with this node's identity. */

@@ -55,6 +55,7 @@ const service: ManagerService = {
   },
   joinRaft: async () => ({ raftId: 2, members: [] }),
   leaveRaft: async () => {},
+  withdraw: async () => ({}),
   logs: (stream) => stream.close(new ClusterError('unimplemented', 'no logs here')),
 };
 

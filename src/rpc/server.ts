@@ -18,12 +18,15 @@ import type { AgentMessage, ManagerMessage } from '../model/assignment.ts';
 import type { ControlMethod } from '../model/control.ts';
 import type { NodeRole } from '../model/spec.ts';
 import { subjectOf } from '../pki/certificate.ts';
-import { decodeAgentMessage, decodeLogsRequest, requireTexts } from './codec.ts';
+import { decodeAgentMessage, decodeJoin, decodeLogsAsk, requireTexts } from './codec.ts';
 import type { NodeServerCredentials } from './credentials.ts';
 import { serverDuplex } from './duplex.ts';
-import type { Identity, LogsMessage, LogsRequest, ManagerService } from './port.ts';
+import type { Identity, LogsAsk, LogsMessage, ManagerService } from './port.ts';
 import { type ManagerMethod, managerMethods, messageBytesMax } from './services.ts';
 import { toStatus } from './status.ts';
+
+/** Removed nodes may call these; the service itself tells them what they are. */
+const answersRemoved: readonly ManagerMethod[] = ['session'];
 
 /** `anyone`: callers without a certificate too. */
 const mayCall: Readonly<Record<ManagerMethod, readonly (NodeRole | 'anyone')[]>> = {
@@ -33,6 +36,7 @@ const mayCall: Readonly<Record<ManagerMethod, readonly (NodeRole | 'anyone')[]>>
   call: ['manager'],
   joinRaft: ['manager'],
   leaveRaft: ['manager'],
+  withdraw: ['worker', 'manager'],
   logs: ['manager'],
 };
 
@@ -98,13 +102,12 @@ export class RpcServer {
         const { method } = requireTexts(document, ['method']);
         return service.call(method as ControlMethod, (document as { request?: unknown }).request, known(caller));
       }),
-      joinRaft: this.#unary('joinRaft', (document, caller) =>
-        service.joinRaft(requireTexts(document, ['addr']), known(caller)),
-      ),
+      joinRaft: this.#unary('joinRaft', (document, caller) => service.joinRaft(decodeJoin(document), known(caller))),
       leaveRaft: this.#unary('leaveRaft', async (document, caller) => {
         await service.leaveRaft(requireTexts(document, ['nodeId']), known(caller));
         return {};
       }),
+      withdraw: this.#unary('withdraw', (_, caller) => service.withdraw(known(caller))),
       session: this.#stream('session', (call, caller) => {
         const stream = serverDuplex<ManagerMessage, AgentMessage>(call, {
           decode: decodeAgentMessage,
@@ -113,10 +116,7 @@ export class RpcServer {
         service.session(stream, caller, addressOf(call.getPeer()));
       }),
       logs: this.#stream('logs', (call, caller) => {
-        service.logs(
-          serverDuplex<LogsMessage, LogsRequest>(call, { decode: decodeLogsRequest, peer: caller.nodeId }),
-          caller,
-        );
+        service.logs(serverDuplex<LogsMessage, LogsAsk>(call, { decode: decodeLogsAsk, peer: caller.nodeId }), caller);
       }),
     };
   }
@@ -134,7 +134,7 @@ export class RpcServer {
   #stream(method: ManagerMethod, run: (call: ServerDuplexStream<object, object>, caller: Identity) => void) {
     return (call: ServerDuplexStream<object, object>) => {
       try {
-        run(call, known(this.authorize(call, mayCall[method])));
+        run(call, known(this.#authorize(call, mayCall[method], answersRemoved.includes(method))));
       } catch (error) {
         call.emit('error', toStatus(error));
       }
@@ -146,6 +146,14 @@ export class RpcServer {
     call: Pick<ServerUnaryCall<object, object>, 'getAuthContext'>,
     roles: readonly (NodeRole | 'anyone')[],
   ): Identity | undefined {
+    return this.#authorize(call, roles, false);
+  }
+
+  #authorize(
+    call: Pick<ServerUnaryCall<object, object>, 'getAuthContext'>,
+    roles: readonly (NodeRole | 'anyone')[],
+    removedToo: boolean,
+  ): Identity | undefined {
     const raw = call.getAuthContext().sslPeerCertificate?.raw;
     if (raw === undefined) {
       if (roles.includes('anyone')) return undefined;
@@ -155,7 +163,7 @@ export class RpcServer {
     if (caller.clusterId !== this.#options.clusterId) {
       throw new ClusterError('permission_denied', 'certificate belongs to another cluster');
     }
-    if (this.#options.isRemoved(caller.nodeId)) {
+    if (!removedToo && this.#options.isRemoved(caller.nodeId)) {
       throw new ClusterError('permission_denied', `node ${caller.nodeId} was removed from the cluster`);
     }
     if (!roles.includes('anyone') && !roles.includes(caller.role)) {

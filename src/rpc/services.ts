@@ -45,6 +45,7 @@ export const managerMethods = {
   call: method('Control/Call', false),
   joinRaft: method('Membership/Join', false),
   leaveRaft: method('Membership/Leave', false),
+  withdraw: method('Membership/Withdraw', false),
   logs: method('Logs/Read', true),
 } as const;
 

@@ -2,6 +2,7 @@
  * The worker side of a node. It keeps a session with the leader, runs the tasks it is told to, and reports what becomes of them.
  * It promises: tasks go on without managers; they outlive the agent, and after a restart of the host they are started again, from
  * what is on disk; a task that runs is never started twice; nothing is removed before a manager has said what should be here.
+ * Once a manager says that the node was removed, it stops and removes everything and asks nobody any more.
  * It never decides what should run, and never keeps secrets on disk.
  */
 import { type Clock, deadline } from '../lib/clock.ts';
@@ -9,6 +10,7 @@ import { ClusterError, messageOf } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import type { Random } from '../lib/random.ts';
 import type { AssignedTask, AssignmentSet, ManagerMessage, ManagerPeer } from '../model/assignment.ts';
+import { stopGraceMs } from '../model/defaults.ts';
 import type { TaskStatus } from '../model/objects.ts';
 import type { NodeRole } from '../model/spec.ts';
 import { TaskState } from '../model/task-state.ts';
@@ -39,6 +41,10 @@ export interface AgentOptions {
   readonly onRole: (role: NodeRole) => void;
   /** The managers of the cluster, to be remembered over a restart. */
   readonly onManagers: (peers: readonly ManagerPeer[]) => void;
+  /** The cluster has removed this node. Remembers it: the tasks are taken away once this resolves, and again after a restart. */
+  readonly onRemoved: () => Promise<unknown>;
+  /** `removed`: what `onRemoved` remembered. `alone`: no manager can be asked, tasks go on. Default: `member`. */
+  readonly standing?: 'member' | 'removed' | 'alone';
 }
 
 export interface Agent {
@@ -46,7 +52,10 @@ export interface Agent {
   start(): Promise<void>;
   /** Tells the managers, and leaves the containers running. */
   stop(): Promise<void>;
-  /** Stops and removes every container, then forgets the tasks. */
+  /**
+   * Stops and removes every container, then forgets the tasks. Errors: `deadline` when some could not be removed in time; all else
+   * is done even so, and the next agent of this host removes them.
+   */
   leave(): Promise<void>;
   /** True while the leader has this node in a session. */
   connected(): boolean;
@@ -61,6 +70,8 @@ export interface Agent {
 const preparingMax = 8;
 /** How long `stop` waits for the message that it stops. */
 const stopLimitMs = 3_000;
+/** How long `leave` waits for containers to go, besides their own grace to stop: not for ever without containerd. */
+const leaveLimitMs = 20_000;
 
 export function createAgent(options: AgentOptions): Agent {
   return new NodeAgent(options);
@@ -83,6 +94,7 @@ class NodeAgent implements Agent {
   #applying: Promise<void> = Promise.resolve();
   #writes = new Set<Promise<void>>();
   #running = false;
+  #expelled = false;
   #allRemoved = () => {};
 
   constructor(options: AgentOptions) {
@@ -101,16 +113,19 @@ class NodeAgent implements Agent {
       opened: () => this.#opened(),
       closed: () => this.#closed(),
       received: (message) => this.#receive(message),
+      removed: () => void this.#takenOut(),
     });
   }
 
   async start(): Promise<void> {
-    const { executor, db } = this.#options;
+    const { executor, db, standing = 'member' } = this.#options;
     this.#bootId = (await executor.bootId?.()) ?? '';
     const stored = await db.load();
     this.#running = true;
+    this.#expelled = standing === 'removed';
     for (const entry of stored) this.#resume(entry);
-    this.#session.start();
+    if (this.#expelled) void this.#removeAll();
+    else if (standing === 'member') this.#session.start();
   }
 
   async stop(): Promise<void> {
@@ -126,14 +141,45 @@ class NodeAgent implements Agent {
     if (!this.#running) return;
     this.#running = false;
     await this.#disconnect();
+    const { clock } = this.#options;
+    const graceMs = Math.max(0, ...[...this.#tasks.values()].map(({ task }) => stopGraceMs(task.spec)));
+    try {
+      await deadline(clock, leaveLimitMs + graceMs, this.#removeAll(), () => this.#leftBehind());
+    } finally {
+      for (const task of this.#tasks.values()) void task.stop();
+      await this.#bounded(this.#closeDb());
+    }
+  }
+
+  async #removeAll(): Promise<void> {
     await this.#applying;
+    const before = this.#allRemoved;
     const removed = new Promise<void>((resolve) => {
-      this.#allRemoved = resolve;
+      this.#allRemoved = () => (before(), resolve());
     });
     for (const task of this.#tasks.values()) task.unassign();
     if (this.#tasks.size > 0) await removed;
     await this.#discardUnknown();
-    await this.#closeDb();
+  }
+
+  #leftBehind(): ClusterError {
+    return new ClusterError(
+      'deadline',
+      `left the cluster, but its containers could not all be removed in time (${this.#tasks.size} tasks left; is containerd running?): the rest is removed when this node joins a cluster again`,
+    );
+  }
+
+  /** On disk first: a daemon that restarts in the middle goes on with it. */
+  async #takenOut(): Promise<void> {
+    const { log, onRemoved } = this.#options;
+    if (!this.#running || this.#expelled) return;
+    this.#expelled = true;
+    log.warn('this node was removed from the cluster: its containers are stopped and removed');
+    await onRemoved().catch((error) => log.error('remembering the removal', { reason: messageOf(error) }));
+    await this.#reporter.stop();
+    if (!this.#running) return;
+    await this.#removeAll();
+    this.#dependencies.clear();
   }
 
   connected(): boolean {
@@ -208,6 +254,7 @@ class NodeAgent implements Agent {
       case 'welcome':
       case 'beatAck':
       case 'redirect':
+      case 'removed':
         return; // the session's own
       default:
         // Unlike elsewhere no bug: a newer manager may say more than this agent knows.
@@ -229,7 +276,7 @@ class NodeAgent implements Agent {
   }
 
   async #apply(set: AssignmentSet): Promise<void> {
-    if (!this.#running) return;
+    if (!this.#running || this.#expelled) return;
     const fresh = set.tasks.filter((task) => !this.#tasks.has(task.id));
     const changed = set.tasks.filter((task) => this.#tasks.has(task.id));
     // On disk first: what was accepted is not forgotten.
@@ -237,7 +284,7 @@ class NodeAgent implements Agent {
       ...fresh.map((task): TaskDbChange => ({ kind: 'put', entry: this.#unknown(task) })),
       ...changed.flatMap((task) => this.#rewrite(task)),
     ]);
-    if (!this.#running) return;
+    if (!this.#running || this.#expelled) return;
     this.#dependencies.apply(set);
     for (const task of fresh) this.#manage(this.#unknown(task));
     for (const task of changed) this.#update(task);
@@ -317,6 +364,7 @@ class NodeAgent implements Agent {
       removed: (taskId) => this.#removed(taskId),
     });
     this.#tasks.set(task.id, manager);
+    if (this.#expelled) manager.unassign(); // before its first step: nothing is started any more
     manager.start();
   }
 

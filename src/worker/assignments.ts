@@ -70,6 +70,12 @@ export class DependencyStore implements Dependencies {
     this.#gate.signal();
   }
 
+  /** Nothing of it is this node's any more. */
+  clear(): void {
+    this.#secrets.clear();
+    this.#configs.clear();
+  }
+
   /** Waits for what the task needs, as long as no manager has spoken. What is missing then is the controller's to refuse. */
   ready(task: AssignedTask, signal: AbortSignal): Promise<void> {
     const { Secrets = [], Configs = [] } = task.spec.ContainerSpec;

@@ -24,6 +24,8 @@ export interface SessionOptions {
   readonly opened: () => void;
   readonly closed: () => void;
   readonly received: (message: ManagerMessage) => void;
+  /** A manager said that this node was removed: this session is over for good. */
+  readonly removed: () => void;
 }
 
 const backoffFirstMs = 100;
@@ -35,7 +37,7 @@ const redirectsMax = 3;
 const missedBeatsMax = 3;
 const managersMax = 100;
 
-type End = { readonly redirect?: ManagerPeer | null; readonly error?: Error };
+type End = { readonly redirect?: ManagerPeer | null; readonly error?: Error; readonly removed?: true };
 
 export class ManagerSession {
   readonly #options: SessionOptions;
@@ -92,6 +94,7 @@ export class ManagerSession {
       const manager = target ?? this.#pick();
       const { end, welcomed } = await this.#attempt(manager);
       if (signal.aborted) return;
+      if (end.removed === true) return this.#options.removed();
       target = undefined;
       if (welcomed) failures = 0;
       const leader = end.redirect;
@@ -224,6 +227,8 @@ class Connection {
     this.#unanswered = 0;
     if (message.kind === 'redirect')
       return this.finish({ redirect: message.leader, error: new ClusterError('unavailable', 'not the leader') });
+    // Only this message: an error, even a refusal, may come from a network or a clock that is wrong.
+    if (message.kind === 'removed') return this.finish({ removed: true });
     if (message.kind === 'welcome') return this.#welcome(message.heartbeatMs);
     if (message.kind === 'beatAck') return this.#newPeriod(message.heartbeatMs);
     if (this.#welcomed) this.#options.received(message);

@@ -1,5 +1,5 @@
 /** The main job on real hosts: the demo's steps and more, on one cluster of three managers and a worker. */
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Docker from 'dockerode';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -416,5 +416,49 @@ describe('unmodified Docker clients', () => {
     await settled(first, 'dode', 2);
     expect((await client.listTasks({ filters: { service: ['dode'] } })).length).toBe(2);
     await service.remove();
+  });
+});
+
+describe('what must not be half done', () => {
+  test('a node removed by force while nobody reached it stops its containers when it comes back, and may join again', async () => {
+    await first.ok(['service', 'create', '-d', '--name', 'lost', '--replicas', '4', 'busybox', 'sleep', '100000']);
+    await settled(first, 'lost', 4);
+    const host = hosts.host(4);
+    expect((await containers(hosts, host)).size).toBeGreaterThan(0);
+    await host.cut();
+    await until('down', 10_000, async () =>
+      (await nodeTable(first)).some((node) => node.hostname === host.name && node.status === 'Down') ? true : undefined,
+    );
+    await first.ok(['node', 'rm', '--force', host.name]);
+    expect((await containers(hosts, host)).size).toBeGreaterThan(0);
+    await host.heal();
+    const gone = () =>
+      until('containers stopped', 20_000, async () => ((await containers(hosts, host)).size === 0 ? true : undefined));
+    await gone();
+    expect(await host.ok(['info'])).toMatch(/Error: this node was removed from the cluster.*tscluster leave --force/);
+    await host.stop();
+    await host.start();
+    expect(await host.ok(['info', '--format', '{{.Swarm.LocalNodeState}}'])).toBe('error\n');
+    await host.ok(['leave', '--force']);
+    const token = (await first.ok(['join-token', 'worker', '-q'])).trim();
+    await host.ok(['join', '--token', token, `${first.address}:2377`]);
+    await remove('lost');
+  });
+
+  test('a stack whose second service is refused leaves nothing behind', async () => {
+    const file = `
+services:
+  good: {image: busybox, secrets: [key]}
+  wrong: {image: busybox, stop_signal: SIGFOO}
+secrets:
+  key: {file: ./key.txt}
+`;
+    writeFileSync(join(hosts.dir, 'half.yml'), file);
+    writeFileSync(join(hosts.dir, 'key.txt'), 'x');
+    const result = await first.cli(['stack', 'deploy', '-c', join(hosts.dir, 'half.yml'), 'half']);
+    expect(result.code).toBe(1);
+    expect(result.stderr).toContain('failed to create service half_wrong: Invalid signal: SIGFOO');
+    expect(await first.ok(['service', 'ls', '-q'])).toBe('');
+    expect(await first.ok(['secret', 'ls', '--format', '{{.Name}}'])).not.toContain('half_key');
   });
 });

@@ -16,6 +16,9 @@ export class AgentHost {
   readonly #world: World;
   readonly #disk: TaskDisk;
   #managers: readonly ManagerPeer[];
+  /** On disk: the cluster has removed this node. */
+  removed = false;
+  #attempts = 0;
   #process: { readonly clock: ProcessClock; readonly agent: Agent } | undefined;
 
   constructor(world: World, number: number) {
@@ -43,6 +46,11 @@ export class AgentHost {
     return this.#process?.clock;
   }
 
+  /** Sessions asked for so far, over all runs. */
+  get attempts(): number {
+    return this.#attempts;
+  }
+
   /** In a session, as far as the agent knows. */
   get connected(): boolean {
     return this.#process?.agent.connected() ?? false;
@@ -56,7 +64,7 @@ export class AgentHost {
     const agent = createAgent({
       nodeId: this.name,
       addr: this.name,
-      dialer: createDialer(this.#world, clock),
+      dialer: { dial: (addr) => ((this.#attempts += 1), createDialer(this.#world, clock).dial(addr)) },
       managers: this.#managers,
       executor: guarded(this.#world.sabotage.executor?.(this.executor, this.name) ?? this.executor, clock),
       db: this.#disk.open(clock),
@@ -67,6 +75,8 @@ export class AgentHost {
       onManagers: (peers) => {
         this.#managers = peers;
       },
+      onRemoved: () => clock.outside(async () => void (this.removed = true)),
+      standing: this.removed ? 'removed' : 'member',
     });
     this.#process = { clock, agent };
     agent.start().catch((error: unknown) => this.#world.fail(`${this.name} cannot start: ${String(error)}`));

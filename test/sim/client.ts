@@ -2,11 +2,12 @@
  * Users: they change services, configs and nodes through any manager, one after the other, and remember what was
  * acknowledged. An error that may mean "perhaps" makes the outcome unknown; an error that can only mean a bug ends the run.
  */
+import { sleep } from '../../src/lib/clock.ts';
 import { ClusterError, messageOf } from '../../src/lib/errors.ts';
 import { between, type Random, seededRandom } from '../../src/lib/random.ts';
 import type { ControlMethod, ControlRequest, ControlResponse, ManagerBackend } from '../../src/model/control.ts';
 import type { Service } from '../../src/model/objects.ts';
-import type { ServiceSpec } from '../../src/model/spec.ts';
+import type { NodeRole, ServiceSpec } from '../../src/model/spec.ts';
 import type { World } from './world.ts';
 
 const patienceMs = 20_000;
@@ -83,6 +84,35 @@ export class Client {
     this.#world.faults.acknowledged();
   }
 
+  /** As `node update --role`, at the leader; nobody minds when it is refused. */
+  async setRole(host: string, Role: NodeRole): Promise<boolean> {
+    const backend = this.#world.leader()?.process?.manager.backend;
+    const node = backend?.view.get('node', host);
+    if (backend === undefined || node === undefined || node.spec.Role === Role) return false;
+    const { id, meta, spec } = node;
+    const request = { id, version: meta.version, spec: { ...spec, Role } };
+    return (await this.#call(backend, 'node.update', request)) !== undefined;
+  }
+
+  /** Again until the wish is known. */
+  async wishRole(host: string, role: NodeRole): Promise<void> {
+    for (;;) {
+      const node = this.#world.leader()?.process?.store.view.get('node', host);
+      if (node?.spec.Role === role || (await this.setRole(host, role))) return;
+      await sleep(this.#world.clock, 200);
+    }
+  }
+
+  /** As `node rm --force`; again until it is acknowledged. */
+  async removeNode(id: string): Promise<void> {
+    for (;;) {
+      const backend = this.#world.leader()?.process?.manager.backend;
+      if (backend !== undefined && backend.view.get('node', id) === undefined) return;
+      if (backend !== undefined) await this.#call(backend, 'node.remove', { id, force: true });
+      await sleep(this.#world.clock, 200);
+    }
+  }
+
   /** Every drained node back to work; tried until it is so. */
   activateNodes(): void {
     this.#world.run(this.#activate());
@@ -90,9 +120,10 @@ export class Client {
   }
 
   async #activate(): Promise<void> {
+    for (const { name } of this.#world.managers) await this.setRole(name, 'manager');
     const backend = this.#world.leader()?.process?.manager.backend;
     for (const node of [...(backend?.view.list('node') ?? [])]) {
-      if (backend === undefined || node.spec.Availability === 'active' || node.spec.Role === 'manager') continue;
+      if (backend === undefined || node.spec.Availability === 'active' || !node.id.startsWith('a')) continue;
       const { id, meta, spec } = node;
       await this.#call(backend, 'node.update', {
         id,
@@ -173,7 +204,7 @@ export class Client {
   }
 
   async #setAvailability(backend: ManagerBackend): Promise<void> {
-    const workers = [...backend.view.list('node')].filter((node) => node.spec.Role === 'worker');
+    const workers = [...backend.view.list('node')].filter((node) => node.id.startsWith('a'));
     const drained = workers.filter((node) => node.spec.Availability === 'drain');
     const node = drained[0] ?? workers[between(this.#random, 0, workers.length - 1)];
     if (node === undefined) return;

@@ -2,7 +2,7 @@
 import { ClusterError } from '../../src/lib/errors.ts';
 import type { Duplex } from '../../src/lib/stream.ts';
 import type { AgentMessage, ManagerMessage } from '../../src/model/assignment.ts';
-import type { Dialer, Identity, LogsMessage, LogsRequest, ManagerService, Peer } from '../../src/rpc/port.ts';
+import type { Dialer, Identity, LogsAsk, LogsMessage, ManagerService, Peer } from '../../src/rpc/port.ts';
 import { copy } from './network.ts';
 import type { ProcessClock } from './process-clock.ts';
 import type { World } from './world.ts';
@@ -37,8 +37,9 @@ function peer(world: World, caller: ProcessClock, to: string): Peer {
       call((service) => service.call(method, copy(request), identity) as ReturnType<Peer['call']>) as never,
     joinRaft: (request) => call((service) => service.joinRaft(copy(request), identity)),
     leaveRaft: (request) => call((service) => service.leaveRaft(copy(request), identity)),
-    openLogs: (): Duplex<LogsRequest, LogsMessage> =>
-      world.network.open<LogsRequest, LogsMessage>(caller, to, (wrap) => {
+    withdraw: () => call((service) => service.withdraw(identity)),
+    openLogs: (): Duplex<LogsAsk, LogsMessage> =>
+      world.network.open<LogsAsk, LogsMessage>(caller, to, (wrap) => {
         const served = world.serving(to);
         served?.clock.enter(() => served.service.logs(wrap(served.clock), identity));
         return served !== undefined;

@@ -1,5 +1,6 @@
 /** What goes wrong, when and for how long: all of it drawn from the seed. Every fault ends by itself. */
 import { between, type Random, seededRandom } from '../../src/lib/random.ts';
+import type { ManagerHost } from './manager-host.ts';
 import type { World } from './world.ts';
 
 /** Begins, and returns how it ends. */
@@ -77,7 +78,7 @@ export class Faults {
     const agent = pick(this.#random, agents);
     const any = pick(this.#random, [...managers, ...agents]).name;
     const other = pick(this.#random, managers).name;
-    switch (between(this.#random, 0, 14)) {
+    switch (between(this.#random, 0, 15)) {
       case 0:
         return [`cable of ${any}`, () => (network.cut(any), () => network.heal(any))];
       case 1:
@@ -105,6 +106,8 @@ export class Faults {
         return between(this.#random, 0, 1) === 0
           ? this.#blackout()
           : [`lost disk of ${agent.name}`, () => (agent.loseDisk(), () => agent.start())];
+      case 13:
+        return [`demotion of ${manager.name}`, () => this.#demote(manager)];
       default:
         return [`exit on ${agent.name}`, () => (this.#exit(agent.name), () => {})];
     }
@@ -127,6 +130,15 @@ export class Faults {
 
   #slowDisk(host: { readonly name: string; slowDisk(slow: boolean): void }): readonly [string, Fault] {
     return [`slow disk of ${host.name}`, () => (host.slowDisk(true), () => host.slowDisk(false))];
+  }
+
+  /** Without power it is demoted and promoted again: sooner or later than it comes back, wholly or only in part. */
+  #demote(manager: ManagerHost): () => void {
+    const { clock, client } = this.#world;
+    manager.crash();
+    clock.timer(between(this.#random, 0, 3_000), () => void client.setRole(manager.name, 'worker'));
+    clock.timer(between(this.#random, 0, 8_000), () => void client.setRole(manager.name, 'manager'));
+    return () => this.#world.run(manager.start());
   }
 
   #freeze(name: string): () => void {

@@ -5,6 +5,8 @@ import { ClusterError, messageOf } from '../../src/lib/errors.ts';
 import { between } from '../../src/lib/random.ts';
 import { newNode } from '../../src/manager/ca/ca.ts';
 import { Manager } from '../../src/manager/manager.ts';
+import { MembershipGuard } from '../../src/manager/raft/guard.ts';
+import { joinGroup } from '../../src/manager/raft/join.ts';
 import { RaftManager, type RaftPorts } from '../../src/manager/raft/manager.ts';
 import type { Member } from '../../src/manager/raft/members.ts';
 import { raftRuntime } from '../../src/manager/raft/runtime.ts';
@@ -31,7 +33,8 @@ interface RaftIdentity {
 export class ManagerHost {
   readonly name: string;
   readonly #world: World;
-  readonly #founder: boolean;
+  /** Until it has founded the group. */
+  #founder: boolean;
   #log: MemoryLogStore;
   #snapshots = new MemorySnapshotStore();
   #slowDisk = false;
@@ -117,8 +120,30 @@ export class ManagerHost {
       ...(this.#founder ? { bootstrap: (target: Store) => this.#bootstrap(target) } : {}),
     });
     manager.start();
-    this.#process = { clock, store, raft, manager };
+    const process = { clock, store, raft, manager };
+    this.#process = process;
     this.#starting = undefined;
+    const members = this.#others().map((addr) => ({ raftId: 0, nodeId: '', addr }));
+    const dialer = createDialer(this.#world, clock);
+    const obsolete = () => this.#startAnew(process);
+    new MembershipGuard({ raft, self, members, dialer, clock, log, obsolete }).start();
+  }
+
+  /** Its id was taken out of the group: it goes on as another member, with nothing of the old one. */
+  #startAnew(process: Process): void {
+    if (this.#process !== process) return;
+    this.#world.trace(`${this.name} is no member any more and joins again`);
+    this.#end();
+    this.#world.network.reset(this.name);
+    this.#identity = undefined;
+    this.#founder = false;
+    this.#log = this.#newLog();
+    this.#snapshots = new MemorySnapshotStore();
+    this.#world.run(this.start());
+  }
+
+  #others(): readonly string[] {
+    return this.#world.managers.filter((host) => host !== this).map((host) => host.addr);
   }
 
   /** A message reaches the process that runs now. */
@@ -126,18 +151,16 @@ export class ManagerHost {
     (this.#process?.clock ?? this.#starting)?.enter(deliver);
   }
 
-  /** As a node does that was given the manager role: asks the founder, follows it to the leader. */
+  /** As a node does that was given the manager role: again and again, until it is a member. */
   async #join(clock: ProcessClock): Promise<RaftIdentity> {
-    let addr = 'm1:2377';
+    const dialer = createDialer(this.#world, clock);
     for (;;) {
       try {
-        const answer = await createDialer(this.#world, clock).dial(addr).joinRaft({ addr: this.addr });
-        if (answer.redirect === undefined) return answer;
-        addr = answer.redirect;
+        return await joinGroup({ dialer, clock, known: this.#others(), addr: this.addr, check: () => {} });
       } catch (error) {
-        if (!(error instanceof ClusterError) || !error.retryable) throw error;
+        if (!(error instanceof ClusterError)) throw error;
         this.#world.trace(`${this.name} cannot join yet: ${messageOf(error)}`);
-        await sleep(clock, 500);
+        await sleep(clock, 2_000);
       }
     }
   }

@@ -87,24 +87,24 @@ export class World {
 
   /** The whole run. Throws {@link SimulationFailure}. */
   async simulate(): Promise<void> {
-    await this.#setUp();
+    await this.setUp();
     this.trace('faults begin');
     this.faults.start();
     this.client.start();
-    await this.#pass(faultsMs);
+    await this.pass(faultsMs);
     this.trace('faults end');
     this.client.stop();
     this.faults.stop();
     this.network.healAll();
-    await this.#until(
+    await this.until(
       () => (this.faults.none && this.client.idle ? undefined : 'something takes too long to stop'),
       stopLimitMs,
     );
     this.#startAll();
-    await this.#until(() => (this.leader() === undefined ? 'nobody leads' : undefined), stopLimitMs);
-    await this.#until(() => this.#undrained(), settleLimitMs);
+    await this.until(() => (this.leader() === undefined ? 'nobody leads' : undefined), stopLimitMs);
+    await this.until(() => this.#undrained(), settleLimitMs);
     this.client.activateNodes();
-    await this.#until(() => this.unfinished(), settleLimitMs);
+    await this.until(() => this.unfinished(), settleLimitMs);
     this.trace('settled');
     await this.#rest();
     this.checkers.final();
@@ -206,15 +206,20 @@ export class World {
       if (process.store.view.version !== view.version)
         return `${name} is at version ${process.store.view.version} of ${view.version}`;
     }
+    const voters = this.leader()?.process?.raft.status().conf.voters.length;
+    if (voters !== this.managers.length) return `the group has ${voters} voters`;
     for (const agent of this.agents) {
       if (!agent.connected) return `${agent.name} is not connected`;
       const node = view.get('node', agent.name);
       if (node?.status.state !== 'ready' || node.spec.Availability !== 'active') return `${agent.name} is not ready`;
     }
-    return this.#wrongService(view) ?? this.#wrongContainer(view);
+    return this.wrongService() ?? this.#wrongContainer(view);
   }
 
-  #wrongService(view: ClusterView): string | undefined {
+  /** Why a service does not run as it should. */
+  wrongService(): string | undefined {
+    const view = this.leader()?.process?.store.view;
+    if (view === undefined) return 'nobody leads';
     for (const service of view.list('service')) {
       const { Name } = service.spec;
       const updating = service.updateStatus?.state;
@@ -258,17 +263,18 @@ export class World {
     return undefined;
   }
 
-  async #setUp(): Promise<void> {
+  /** Managers, agents and two services that run. */
+  async setUp(): Promise<void> {
     const [first, ...others] = this.managers;
     if (first !== undefined) this.run(first.start());
-    await this.#until(
+    await this.until(
       () => (this.leader()?.process?.store.view.cluster() === undefined ? 'no cluster yet' : undefined),
       setUpLimitMs,
     );
     for (const other of others) this.run(other.start());
     for (const agent of this.agents) agent.start();
     const voters = () => this.leader()?.process?.raft.status().conf.voters.length;
-    await this.#until(
+    await this.until(
       () =>
         voters() === 3 && this.managers.every((host) => host.process !== undefined)
           ? undefined
@@ -277,7 +283,7 @@ export class World {
     );
     let created = 0;
     for (const replicas of [3, 5]) this.run(this.client.createService(replicas).then(() => void (created += 1)));
-    await this.#until(() => (created < 2 ? 'services are not created' : this.unfinished()), setUpLimitMs);
+    await this.until(() => (created < 2 ? 'services are not created' : this.unfinished()), setUpLimitMs);
     this.trace('set up');
   }
 
@@ -288,9 +294,9 @@ export class World {
 
   /** As desired means for good: nothing is written any more. */
   async #rest(): Promise<void> {
-    await this.#pass(restMs / 2); // acknowledgements and late explanations
+    await this.pass(restMs / 2); // acknowledgements and late explanations
     const before = this.leader()?.process?.store.view.version;
-    await this.#pass(restMs / 2);
+    await this.pass(restMs / 2);
     const after = this.leader()?.process?.store.view.version;
     if (before !== after) this.fail(`the cluster does not come to rest: version ${before} became ${after}`);
     const why = this.unfinished();
@@ -310,12 +316,12 @@ export class World {
     }
   }
 
-  async #pass(ms: number): Promise<void> {
+  async pass(ms: number): Promise<void> {
     for (const end = this.clock.monotonic() + ms; this.clock.monotonic() < end; ) await this.#step();
   }
 
   /** `why` says what is missing still. */
-  async #until(why: () => string | undefined, limitMs: number): Promise<void> {
+  async until(why: () => string | undefined, limitMs: number): Promise<void> {
     const end = this.clock.monotonic() + limitMs;
     for (let missing = why(); missing !== undefined; missing = why()) {
       if (this.clock.monotonic() >= end) this.fail(`not after ${limitMs} ms: ${missing}`);

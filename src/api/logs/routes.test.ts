@@ -51,6 +51,15 @@ describe('logs', () => {
     expect(raw.toString()).toBe('hello\noops\n');
   });
 
+  test.each(['x', '5x', '1e3'])('refuse a tail of %s', async (tail) => {
+    const { api } = await withLogs();
+    const answer = await api.get(`/services/web/logs?stdout=1&tail=${tail}`);
+    expect([answer.status, answer.body['message']]).toEqual([
+      400,
+      `invalid tail: "${tail}" is neither a number of lines nor "all"`,
+    ]);
+  });
+
   test('pass the query on', async () => {
     const { api } = await withLogs();
     await api.get('/services/web/logs?stdout=1&follow=1&tail=7&since=100.5&until=2026-01-01T00:00:00Z');

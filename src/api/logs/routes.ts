@@ -59,6 +59,8 @@ function parseQuery(request: FastifyRequest): LogQuery {
   const stderr = flag(request, 'stderr');
   if (!stdout && !stderr) throw new ClusterError('invalid', 'Bad parameters: you must choose at least one stream');
   const tail = param(request, 'tail');
+  if (!/^(all|-?\d{1,15})?$/.test(tail))
+    throw new ClusterError('invalid', `invalid tail: "${tail}" is neither a number of lines nor "all"`);
   return {
     stdout,
     stderr,

@@ -1,8 +1,10 @@
 import type { RaftMemberInfo } from '../../model/control.ts';
 import type { Node } from '../../model/objects.ts';
 import { head } from '../common.ts';
+import { tlsInfo } from '../swarm/convert.ts';
 
-export function convertNode(node: Node) {
+/** `rootPem`: a node that has registered has a certificate of this root, or it could not have; there is no other root yet. */
+export function convertNode(node: Node, rootPem: string) {
   const { description, status } = node;
   return {
     ...head(node),
@@ -16,6 +18,7 @@ export function convertNode(node: Node) {
         Labels: description?.engine.labels ?? {},
         Plugins: (description?.engine.plugins ?? []).map(({ type, name }) => ({ Type: type, Name: name })),
       },
+      ...(description === undefined || rootPem === '' ? {} : { TLSInfo: tlsInfo(rootPem) }),
     },
     Status: {
       State: status.state,

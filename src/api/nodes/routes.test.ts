@@ -16,6 +16,14 @@ describe('GET /nodes', () => {
     expect(body[1]).not.toHaveProperty('ManagerStatus');
   });
 
+  test('shows the root certificate of those that have registered: the one that the cluster shows', async () => {
+    const api = await TestApi.make();
+    const { body } = await api.get('/nodes');
+    const { body: info } = await api.get('/info');
+    const swarm = info['Swarm'] as { Cluster: { TLSInfo: object } };
+    expect(body[0]?.['Description']).toMatchObject({ TLSInfo: swarm.Cluster.TLSInfo });
+  });
+
   test('follows reachability, which changes without a commit', async () => {
     const api = await TestApi.make();
     await api.get('/nodes');

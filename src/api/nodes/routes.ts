@@ -13,7 +13,6 @@ import { nodeSpec } from '../schemas.ts';
 import { convertNode, managerStatus } from './convert.ts';
 
 const filterKeys = new Set(['id', 'name', 'label', 'node.label', 'role', 'membership']);
-const nodeJson = memoJson(convertNode);
 
 export function nodeRoutes(app: FastifyInstance, context: ApiContext): void {
   const { respond, cache } = context;
@@ -30,8 +29,9 @@ export function nodeRoutes(app: FastifyInstance, context: ApiContext): void {
   });
 
   app.get('/nodes/:id', (request, reply) => {
-    const node = lookup(freshView(context), 'node', pathId(request));
-    return respond.buffer(reply, Buffer.from(render(node, manager(context).members())));
+    const view = freshView(context);
+    const node = lookup(view, 'node', pathId(request));
+    return respond.buffer(reply, Buffer.from(render(view, node, manager(context).members())));
   });
 
   app.post('/nodes/:id/update', async (request, reply) => {
@@ -48,6 +48,15 @@ export function nodeRoutes(app: FastifyInstance, context: ApiContext): void {
   });
 }
 
+/** Made once per node and root certificate. */
+let memo = { rootPem: '', json: memoJson((node: Node) => convertNode(node, '')) };
+
+function nodeJson(view: ClusterView, node: Node): string {
+  const rootPem = view.cluster()?.rootCa.certPem ?? '';
+  if (memo.rootPem !== rootPem) memo = { rootPem, json: memoJson((one: Node) => convertNode(one, rootPem)) };
+  return memo.json(node);
+}
+
 /** Reachability changes without a change of the state. */
 function signature(members: readonly RaftMemberInfo[]): string {
   return members
@@ -55,10 +64,10 @@ function signature(members: readonly RaftMemberInfo[]): string {
     .join();
 }
 
-function render(node: Node, members: readonly RaftMemberInfo[]): string {
+function render(view: ClusterView, node: Node, members: readonly RaftMemberInfo[]): string {
   const member = members.find((candidate) => candidate.nodeId === node.id);
   const status = managerStatus(node, member);
-  return status === undefined ? nodeJson(node) : withMember(nodeJson(node), 'ManagerStatus', status);
+  return status === undefined ? nodeJson(view, node) : withMember(nodeJson(view, node), 'ManagerStatus', status);
 }
 
 function listNodes(view: ClusterView, members: readonly RaftMemberInfo[], text: string): string {
@@ -67,7 +76,7 @@ function listNodes(view: ClusterView, members: readonly RaftMemberInfo[], text: 
   checkValues(filters, 'membership', ['accepted', 'pending']);
   const items: string[] = [];
   for (const node of view.list('node')) {
-    if (matches(node, filters)) items.push(render(node, members));
+    if (matches(node, filters)) items.push(render(view, node, members));
   }
   return jsonArray(items);
 }

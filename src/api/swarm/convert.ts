@@ -22,7 +22,8 @@ export function convertSwarm(cluster: Cluster) {
 
 const known = new Map<string, ReturnType<typeof readTlsInfo>>();
 
-function tlsInfo(certPem: string) {
+/** Docker's description of a root certificate. */
+export function tlsInfo(certPem: string) {
   const kept = known.get(certPem);
   if (kept !== undefined) return kept;
   const info = readTlsInfo(certPem);

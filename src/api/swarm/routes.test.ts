@@ -70,7 +70,7 @@ describe('init, join, leave', () => {
   test('a member of a swarm does neither; one that is in none cannot leave', async () => {
     const api = await TestApi.make();
     const text =
-      'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.';
+      'This node is already part of a swarm. Use "tscluster leave" to leave this swarm and join another one.';
     expect(await api.post('/swarm/init', init)).toMatchObject({ status: 503, body: { message: text } });
     const join = { RemoteAddrs: ['10.0.0.1:2377'], JoinToken: 'SWMTKN-1-x-y' };
     expect(await api.post('/swarm/join', join)).toMatchObject({ status: 503, body: { message: text } });

@@ -16,7 +16,7 @@ import {
 import { convertSwarm } from './convert.ts';
 
 const alreadyPart =
-  'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.';
+  'This node is already part of a swarm. Use "tscluster leave" to leave this swarm and join another one.';
 
 export function swarmRoutes(app: FastifyInstance, context: ApiContext): void {
   const { respond, node } = context;

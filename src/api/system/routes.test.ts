@@ -23,7 +23,9 @@ describe('protocol', () => {
     ['/v1.51/services', 400],
     ['/v1.23/services', 400],
     ['/v2.0/services', 400],
-    ['/v1.50/containers/json', 404],
+    ['/v1.50/containers/json', 501],
+    ['/images/json', 501],
+    ['/nonsense', 404],
     ['/volumes', 200],
   ])('GET %s is %i', async (url, status) => {
     const api = await TestApi.make();
@@ -40,6 +42,9 @@ describe('protocol', () => {
     });
     expect((await api.get('/v1.0/services')).body['message']).toContain('client version 1.0 is too old');
     expect((await api.get('/bogus')).body).toEqual({ message: 'page not found' });
+    expect((await api.get('/containers/json')).body['message']).toMatch(
+      /^containers API is not served by tscluster: use `tscluster service ps/,
+    );
   });
 
   test('without a swarm, on a worker and without a leader, reads say so with 503', async () => {
@@ -56,7 +61,7 @@ describe('protocol', () => {
     api.node.state = 'inactive';
     for (const url of ['/services', '/tasks', '/nodes', '/secrets', '/configs', '/swarm', '/services/x']) {
       const { status, body } = await api.get(url);
-      expect([status, body['message']]).toEqual([503, expect.stringContaining('Use "docker swarm init"')]);
+      expect([status, body['message']]).toEqual([503, expect.stringContaining('Use "tscluster init"')]);
     }
     expect((await api.get('/networks')).status).toBe(200);
   });

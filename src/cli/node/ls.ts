@@ -28,12 +28,24 @@ async function listNodes(ctx: Context, options: Options): Promise<void> {
     for (const node of nodes) ctx.stdout.write(`${node.ID}\n`);
     return;
   }
-  const self = nodes.length === 0 ? '' : (await client.info()).Swarm.NodeID;
+  const swarm = nodes.length === 0 ? undefined : (await client.info()).Swarm;
   const isTable = (options.format ?? 'table').trim() === 'table';
-  printList(ctx, columns(self, isTable), nodes, { format: options.format });
+  printList(
+    ctx,
+    columns({ self: swarm?.NodeID ?? '', trustRoot: swarm?.Cluster?.TLSInfo?.TrustRoot, isTable }),
+    nodes,
+    { format: options.format },
+  );
 }
 
-function columns(self: string, isTable: boolean): Column<ApiNode>[] {
+interface Shown {
+  readonly self: string;
+  /** The cluster's root certificate. */
+  readonly trustRoot: string | undefined;
+  readonly isTable: boolean;
+}
+
+function columns({ self, trustRoot, isTable }: Shown): Column<ApiNode>[] {
   const column = (field: string, header: string, value: (node: ApiNode) => unknown, shown = true): Column<ApiNode> => ({
     field,
     header,
@@ -47,14 +59,16 @@ function columns(self: string, isTable: boolean): Column<ApiNode>[] {
     column('Status', 'STATUS', (node) => capitalize(node.Status.State ?? '')),
     column('Availability', 'AVAILABILITY', (node) => capitalize(node.Spec.Availability)),
     column('ManagerStatus', 'MANAGER STATUS', managerStatus),
-    column(
-      'TLSStatus',
-      'TLS STATUS',
-      (node) => (node.Description.TLSInfo?.TrustRoot === undefined ? 'Unknown' : 'Ready'),
-      false,
-    ),
+    column('TLSStatus', 'TLS STATUS', (node) => tlsStatus(node, trustRoot), false),
     column('EngineVersion', 'ENGINE VERSION', (node) => node.Description.Engine?.EngineVersion ?? ''),
   ];
+}
+
+/** Docker's words: whether the node's certificate is of the cluster's root. */
+function tlsStatus(node: ApiNode, trustRoot: string | undefined): string {
+  const own = node.Description.TLSInfo?.TrustRoot;
+  if (own === undefined || trustRoot === undefined) return 'Unknown';
+  return own === trustRoot ? 'Ready' : 'Needs Rotation';
 }
 
 function managerStatus(node: ApiNode): string {

@@ -37,6 +37,9 @@ export function define(command: Command, ctx: Context): void {
 }
 
 async function showLogs(ctx: Context, name: string, options: Options): Promise<void> {
+  const { tail = 'all' } = options;
+  if (tail !== 'all' && !/^\d{1,15}$/.test(tail))
+    throw new CliError(`Error: invalid value "${tail}" for --tail: must be a number of lines or "all"`);
   const client = await ctx.client();
   const target = await findTarget(client, name);
   if (target.tty && options.raw !== true) throw new CliError('Error: tty service logs only supported with --raw');

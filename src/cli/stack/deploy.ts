@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { ApiService, Client } from '../../client/index.ts';
 import { ClusterError, isKind } from '../../lib/errors.ts';
-import type { ConfigSpec, ServiceSpec } from '../../model/spec.ts';
+import type { NetworkSpec, ServiceSpec } from '../../model/spec.ts';
 import {
   type FilePlan,
   imageLabel,
@@ -52,20 +52,28 @@ async function deploy(ctx: Context, stack: string, options: Options): Promise<vo
   const existing = new Map(
     (await client.services({ label: [`${namespaceLabel}=${stack}`] })).map((service) => [service.Spec.Name, service]),
   );
-  if (options.prune === true) await prune(ctx, client, { plan, existing });
   await checkExternalNetworks(client, plan);
-  await createNetworks(ctx, client, { stack, networks: plan.networks });
+  const networks = await missingNetworks(client, { stack, networks: plan.networks });
+  const auth = options.withRegistryAuth === true;
+  const services: ServiceApply[] = [];
+  for (const { spec } of plan.services) {
+    services.push(await prepared(ctx, client, { spec, existing: existing.get(spec.Name), resolveImage, auth }));
+  }
+  // Nothing is written before everything is known to be good.
+  await client.checkPlan({
+    networks,
+    secrets: plan.secrets.map(withData),
+    configs: plan.configs.map(withData),
+    services: services.map((one) => ({ ...(one.existing && { id: one.existing.ID }), spec: one.spec })),
+  });
+  if (options.prune === true) await prune(ctx, client, { plan, existing });
+  await createNetworks(ctx, client, networks);
   for (const secret of plan.secrets) await applyFile(ctx, 'secret', { plan: secret, api: secretApi(client) });
   for (const config of plan.configs) await applyFile(ctx, 'config', { plan: config, api: configApi(client) });
   const names: string[] = [];
-  for (const { spec } of plan.services) {
-    await applyService(ctx, client, {
-      spec,
-      existing: existing.get(spec.Name),
-      resolveImage,
-      auth: options.withRegistryAuth === true,
-    });
-    names.push(spec.Name);
+  for (const service of services) {
+    await applyService(ctx, client, service);
+    names.push(service.spec.Name);
   }
   if (options.detach === false) await waitForServices(ctx, names, { quiet: options.quiet === true });
   else if (options.detach === undefined && options.quiet !== true) {
@@ -118,22 +126,36 @@ async function checkExternalNetworks(client: Client, plan: StackPlan): Promise<v
   }
 }
 
-async function createNetworks(
-  ctx: Context,
+type NewNetwork = Omit<NetworkPlan, 'IPAM'> & Pick<NetworkSpec, 'IPAM' | 'Scope' | 'Ingress' | 'ConfigOnly'>;
+
+async function missingNetworks(
   client: Client,
   { stack, networks }: { stack: string; networks: readonly NetworkPlan[] },
-): Promise<void> {
-  if (networks.length === 0) return;
+): Promise<readonly NewNetwork[]> {
+  if (networks.length === 0) return [];
   const existing = new Set(
     (await client.networks({ label: [`${namespaceLabel}=${stack}`] })).map((network) => network.Name),
   );
+  return networks
+    .filter((network) => !existing.has(network.Name))
+    .map(({ IPAM, ...network }) => ({
+      ...network,
+      ...(IPAM === null ? {} : { IPAM }),
+      Scope: '',
+      Ingress: false,
+      ConfigOnly: false,
+    }));
+}
+
+async function createNetworks(ctx: Context, client: Client, networks: readonly NewNetwork[]): Promise<void> {
   for (const network of networks) {
-    if (existing.has(network.Name)) continue;
     ctx.stdout.write(`Creating network ${network.Name}\n`);
-    await during(`failed to create network ${network.Name}`, () =>
-      client.createNetwork({ ...network, Scope: '', Ingress: false, ConfigOnly: false, ConfigFrom: null }),
-    );
+    await during(`failed to create network ${network.Name}`, () => client.createNetwork({ ...network }));
   }
+}
+
+function withData(plan: FilePlan): FilePlan & { readonly Data: string } {
+  return { ...plan, Data: plan.Data ?? '' };
 }
 
 interface FileApi {
@@ -151,11 +173,10 @@ function secretApi(client: Client): FileApi {
 }
 
 function configApi(client: Client): FileApi {
-  const body = (plan: FilePlan): ConfigSpec => ({ ...plan, Data: plan.Data ?? '' });
   return {
     get: (name) => client.config(name),
-    create: (plan) => client.createConfig(body(plan)),
-    update: (id, version, plan) => client.updateConfig(id, version, body(plan)),
+    create: (plan) => client.createConfig(withData(plan)),
+    update: (id, version, plan) => client.updateConfig(id, version, withData(plan)),
   };
 }
 
@@ -177,18 +198,28 @@ async function applyFile(
   }
 }
 
-interface ServiceApply {
+interface ServicePlanned {
   readonly spec: ServiceSpec;
   readonly existing: ApiService | undefined;
   readonly resolveImage: string;
   readonly auth: boolean;
 }
 
+/** Its image resolved; secrets and configs still by name. */
+interface ServiceApply {
+  readonly spec: ServiceSpec;
+  readonly existing: ApiService | undefined;
+  readonly auth: string | undefined;
+}
+
+async function prepared(ctx: Context, client: Client, planned: ServicePlanned): Promise<ServiceApply> {
+  const auth = planned.auth ? await registryAuth(ctx, planned.spec.TaskTemplate.ContainerSpec.Image) : undefined;
+  return { spec: await withImage(ctx, client, planned), existing: planned.existing, auth };
+}
+
 async function applyService(ctx: Context, client: Client, apply: ServiceApply): Promise<void> {
-  const { existing } = apply;
-  const image = apply.spec.TaskTemplate.ContainerSpec.Image;
-  const auth = apply.auth ? await registryAuth(ctx, image) : undefined;
-  const spec = await withImage(ctx, client, { ...apply, spec: await withIds(client, apply.spec) });
+  const { existing, auth } = apply;
+  const spec = await withIds(client, apply.spec);
   if (existing === undefined) {
     ctx.stdout.write(`Creating service ${spec.Name}\n`);
     const { Warnings } = await during(`failed to create service ${spec.Name}`, () => client.createService(spec, auth));
@@ -230,7 +261,7 @@ async function updateService(
 async function withImage(
   ctx: Context,
   client: Client,
-  { spec, existing, resolveImage }: ServiceApply,
+  { spec, existing, resolveImage }: ServicePlanned,
 ): Promise<ServiceSpec> {
   const written = spec.TaskTemplate.ContainerSpec.Image;
   const tagged = replaceImage(spec, withDefaultTag(written));

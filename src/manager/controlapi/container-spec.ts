@@ -1,6 +1,8 @@
 /** Checks of what runs in a task. What Docker refuses is refused in its words; what is not built is refused by name. */
 import { ClusterError } from '../../lib/errors.ts';
+import { signalNumber } from '../../model/signal.ts';
 import type { ContainerSpec, Healthcheck, Mount, Privileges } from '../../model/spec.ts';
+import { checkUlimitName } from '../../model/ulimit.ts';
 import { invalid, unsupported } from './context.ts';
 import { checkImage } from './image.ts';
 import { checkTemplates } from './templates.ts';
@@ -18,7 +20,9 @@ export function checkContainerSpec(spec: ContainerSpec): void {
   for (const variable of spec.Env ?? []) {
     if (variable === '' || variable.startsWith('=')) throw invalid(`invalid environment variable: ${variable}`);
   }
+  if (spec.StopSignal) signalNumber(spec.StopSignal); // refuses what nobody knows
   for (const ulimit of spec.Ulimits ?? []) {
+    checkUlimitName(ulimit.Name);
     if (ulimit.Soft > ulimit.Hard && ulimit.Hard !== -1) {
       throw invalid(`ulimit soft limit must be less than or equal to hard limit: ${ulimit.Soft} > ${ulimit.Hard}`);
     }

@@ -57,6 +57,11 @@ describe('a service is refused', () => {
     ['invalid: name must be 63 characters or fewer', spec({ Name: 'a'.repeat(64) })],
     ['invalid: ContainerSpec: image reference must be provided', container({ Image: '' })],
     ['invalid: ContainerSpec: "X Y" is not a valid repository/tag', container({ Image: 'X Y' })],
+    ['invalid: Invalid signal: SIGFOO', container({ StopSignal: 'SIGFOO' })],
+    [
+      'invalid: invalid ulimit type: files (known: core, cpu, data, fsize, locks, memlock, msgqueue, nice, nofile, nproc, rss, rtprio, rttime, sigpending, stack)',
+      container({ Ulimits: [{ Name: 'files', Soft: 1, Hard: 1 }] }),
+    ],
     ['invalid: ContainerSpec: duplicate mount point: /b', container({ Mounts: [bind, bind] })],
     [
       'invalid: invalid mount config for type "bind": field Source must not be empty',

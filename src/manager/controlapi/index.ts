@@ -10,6 +10,7 @@ import type { ControlApiOptions, Handler } from './context.ts';
 import { createConfig, createSecret, removeConfig, removeSecret, updateConfig, updateSecret } from './files.ts';
 import { createNetwork, removeNetwork } from './network.ts';
 import { removeNode, updateNode } from './node.ts';
+import { checkPlan } from './rehearse.ts';
 import { createService, removeService, updateService } from './service.ts';
 
 export type { ControlApiOptions } from './context.ts';
@@ -26,6 +27,7 @@ const handlers: { readonly [M in ControlMethod]: Handler<M> } = {
   'config.remove': removeConfig,
   'network.create': createNetwork,
   'network.remove': removeNetwork,
+  'plan.check': checkPlan,
   'node.update': updateNode,
   'node.remove': removeNode,
   'cluster.update': updateCluster,

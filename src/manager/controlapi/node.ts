@@ -60,12 +60,17 @@ export const removeNode: Handler<'node.remove'> = async ({ store }, request) => 
     if (!request.force && node.status.state === 'ready') {
       throw new ClusterError('failed_precondition', `node ${node.id} is not down and can't be removed`);
     }
-    tx.remove('node', node.id);
-    orphanTasks(tx, node.id);
-    refuseCertificate(tx, node.id);
+    takeOutNode(tx, node.id);
   });
   return {};
 };
+
+/** For good: its tasks are nobody's, its certificate counts no more. */
+export function takeOutNode(tx: Transaction, nodeId: string): void {
+  tx.remove('node', nodeId);
+  orphanTasks(tx, nodeId);
+  refuseCertificate(tx, nodeId);
+}
 
 /** Nobody will report on these any more. */
 function orphanTasks(tx: Transaction, nodeId: string): void {

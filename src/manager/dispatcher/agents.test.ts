@@ -145,7 +145,68 @@ describe('dispatcher and agent: the life of a task', () => {
   });
 });
 
+async function removeNode(cluster: TestCluster, nodeId: string): Promise<void> {
+  await cluster.change((tx) => {
+    const object = tx.cluster();
+    if (object !== undefined) tx.update('cluster', { ...object, removedNodes: { [nodeId]: 1 } });
+    tx.remove('node', nodeId);
+  });
+}
+
+describe('dispatcher and agent: a removed node', () => {
+  test('stops and removes everything, remembers it first, and asks nobody any more', async () => {
+    const { cluster, host } = await oneHost();
+    await runTask(cluster, 't1', 'n1');
+    host.stall(true);
+    await removeNode(cluster, 'n1');
+    await cluster.clock.advance(10_000);
+    expect(host.executor.isRunning('t1')).toBe(true); // nobody has told it
+    host.stall(false);
+    await cluster.clock.until(() => host.removed, 10_000);
+    await cluster.clock.until(() => host.disk.size === 0, 1_000);
+    expect(await host.executor.existing()).toEqual([]);
+    const { dials } = host;
+    await host.restart();
+    await cluster.clock.advance(60_000);
+    expect(host.dials).toBe(dials);
+  });
+
+  test('goes on after a restart in the middle, and starts nothing on the way', async () => {
+    const { cluster, host } = await oneHost();
+    await runTask(cluster, 't1', 'n1');
+    await cluster.clock.settle(host.agent.stop());
+    host.removed = true;
+    host.executor.reboot();
+    await host.restart();
+    await cluster.clock.until(() => host.disk.size === 0, 1_000);
+    expect(host.executor.starts('t1')).toBe(1);
+    expect(await host.executor.existing()).toEqual([]);
+  });
+
+  test('is not made of refusals, broken streams or unknown nodes', async () => {
+    const { cluster, host } = await oneHost();
+    await runTask(cluster, 't1', 'n1');
+    await cluster.change((tx) => tx.remove('node', 'n1')); // but nobody said that it was removed for good
+    host.reset();
+    await cluster.clock.advance(30_000);
+    expect(host.removed).toBe(false);
+    expect(host.executor.isRunning('t1')).toBe(true);
+  });
+});
+
 describe('dispatcher and agent: failures', () => {
+  test('leaving ends also when the runtime does not answer, and says that something is left', async () => {
+    const { cluster, host } = await oneHost();
+    await runTask(cluster, 't1', 'n1');
+    host.executor.existing = () => new Promise(() => {});
+    const outcome = host.agent.leave().catch((error: unknown) => error);
+    await cluster.clock.advance(60_000);
+    expect(await outcome).toMatchObject({
+      kind: 'deadline',
+      message: expect.stringContaining('is containerd running?'),
+    });
+  });
+
   test('a pulled cable makes the node down after three seconds; both ends notice; it comes back with its container', async () => {
     const { cluster, host } = await oneHost();
     await runTask(cluster, 't1', 'n1');

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { ManagerMessage } from '../../model/assignment.ts';
 import { TaskState } from '../../model/task-state.ts';
+import { FakeExecutor } from '../../worker/executor/fake.ts';
 import { nodeDraft, rawSession, TestCluster, taskDraft } from './testing/cluster.ts';
 
 async function clusterWithNode(limits = {}) {
@@ -42,7 +43,7 @@ describe('dispatcher: registration', () => {
     expect(cluster.nodeState('n1')).toBe('ready');
   });
 
-  test('unknown and removed nodes are refused', async () => {
+  test('unknown nodes are refused, removed ones are told so', async () => {
     const cluster = await clusterWithNode();
     const unknown = rawSession(cluster, 'n9');
     await cluster.clock.runUntilIdle();
@@ -55,13 +56,29 @@ describe('dispatcher: registration', () => {
       tx.remove('node', 'n1');
     });
     await cluster.clock.runUntilIdle();
-    expect(session.refused()).toMatchObject({ kind: 'permission_denied' });
+    expect(session.received.at(-1)).toEqual({ kind: 'removed' });
+    expect(session.closed).toHaveLength(1);
     const again = rawSession(cluster, 'n1');
     await cluster.clock.runUntilIdle();
-    expect(again.refused()).toMatchObject({
-      kind: 'permission_denied',
-      message: 'node n1 has been removed from the swarm',
-    });
+    expect(again.received).toEqual([{ kind: 'removed' }]);
+    expect(again.closed).toHaveLength(1);
+  });
+
+  test('one node can neither hold all places of those that register, nor fill the log with descriptions', async () => {
+    const cluster = await clusterWithNode();
+    const silent = [1, 2, 3].map(() => rawSession(cluster, 'n1'));
+    const fourth = rawSession(cluster, 'n1');
+    await cluster.clock.runUntilIdle();
+    expect(fourth.refused()).toMatchObject({ kind: 'exhausted', message: 'node n1 opens too many sessions' });
+    for (const session of silent) session.left.close();
+    await cluster.clock.runUntilIdle();
+    const session = rawSession(cluster, 'n1');
+    await session.hello();
+    const description = await new FakeExecutor(cluster).describe();
+    for (let count = 0; count < 20; count++)
+      session.left.send({ kind: 'describe', description: { ...description, hostname: `h${count}` } });
+    await cluster.clock.runUntilIdle();
+    expect(session.refused()).toMatchObject({ kind: 'exhausted' });
   });
 
   test('anything but hello first, hello twice, and no hello at all end the stream', async () => {

@@ -15,7 +15,7 @@ import type { Duplex } from '../../lib/stream.ts';
 import type { AgentMessage, ManagerMessage, ManagerPeer, TaskReport } from '../../model/assignment.ts';
 import { nanosToMs } from '../../model/defaults.ts';
 import type { Node, NodeDescription } from '../../model/objects.ts';
-import type { ChangeEvent } from '../../model/view.ts';
+import type { ChangeEvent, ClusterView } from '../../model/view.ts';
 import type { Identity } from '../../rpc/port.ts';
 import type { CommitEvent, LeaderLoop, Store } from '../store/port.ts';
 import { Assignments } from './assignments.ts';
@@ -47,7 +47,7 @@ export interface DispatcherLimits {
   readonly nodesPerPeriod: number;
   /** …up to this many times. */
   readonly stretchMax: number;
-  /** Registrations of one node: this many at once, then one per `registrationMs`. */
+  /** Registrations and new descriptions of one node: this many at once, then one per `registrationMs`. */
   readonly registrationBurst: number;
   readonly registrationMs: number;
   readonly helloLimitMs: number;
@@ -55,6 +55,8 @@ export interface DispatcherLimits {
   readonly waitingStatusesMax: number;
   /** Streams that have not said hello yet. */
   readonly unregisteredMax: number;
+  /** Of them, from one node: an agent opens one at a time. */
+  readonly unregisteredPerNodeMax: number;
 }
 
 export const defaultDispatcherLimits: DispatcherLimits = {
@@ -68,6 +70,7 @@ export const defaultDispatcherLimits: DispatcherLimits = {
   helloLimitMs: 5_000,
   waitingStatusesMax: 200_000,
   unregisteredMax: 5_000,
+  unregisteredPerNodeMax: 3,
 };
 
 /** What the log broker needs of the sessions. */
@@ -115,6 +118,7 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
   readonly #nodes = new Map<string, Registered>();
   /** Streams before their hello. */
   readonly #unregistered = new Set<Session>();
+  readonly #unregisteredOf = new Map<string, number>();
   readonly #registrations = new Map<string, { credit: number; at: number }>();
   /** Nodes whose assignments may have changed since the last push. */
   readonly #dirty = new Set<string>();
@@ -170,12 +174,17 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
       stream.close();
       return;
     }
+    const { clock, store } = this.#options;
+    if (isRemovedNode(store.view, identity.nodeId)) {
+      tellRemoved(stream);
+      return;
+    }
     const refusal = this.#refusal(identity.nodeId);
     if (refusal !== undefined) {
       stream.close(refusal);
       return;
     }
-    const { clock } = this.#options;
+    this.#unregisteredOf.set(identity.nodeId, (this.#unregisteredOf.get(identity.nodeId) ?? 0) + 1);
     this.#unregistered.add(
       new Session({ stream, identity, peerAddress, clock, helloLimitMs: this.#limits.helloLimitMs, events: this }),
     );
@@ -202,9 +211,10 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
   // What sessions hear.
 
   hello(session: Session, description: NodeDescription, addr: string): void {
-    this.#unregistered.delete(session);
+    this.#heard(session);
     const { nodeId } = session;
     const { store, random, log } = this.#options;
+    if (isRemovedNode(store.view, nodeId)) return tellRemoved(session);
     const refusal = this.#refusal(nodeId);
     if (refusal !== undefined) throw refusal;
     this.#admit(nodeId);
@@ -232,7 +242,9 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
   }
 
   describe(session: Session, description: NodeDescription): void {
-    if (this.#alive(session)) this.#writer.write(session.nodeId, { state: 'ready', message: '', description });
+    if (this.#alive(session) === undefined) return;
+    this.#admit(session.nodeId); // each may be an entry of the log
+    this.#writer.write(session.nodeId, { state: 'ready', message: '', description });
   }
 
   beat(session: Session): void {
@@ -268,12 +280,20 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
   }
 
   closed(session: Session, error: Error | undefined): void {
-    this.#unregistered.delete(session);
+    this.#heard(session);
     if (this.#nodes.get(session.nodeId)?.session !== session) return;
     this.#nodes.delete(session.nodeId);
     if (error !== undefined)
       this.#options.log.debug('session ended', { node: session.nodeId, reason: messageOf(error) });
     this.#tell({ kind: 'ended', nodeId: session.nodeId });
+  }
+
+  /** It has said hello, or never will. */
+  #heard(session: Session): void {
+    if (!this.#unregistered.delete(session)) return;
+    const left = (this.#unregisteredOf.get(session.nodeId) ?? 1) - 1;
+    if (left > 0) this.#unregisteredOf.set(session.nodeId, left);
+    else this.#unregisteredOf.delete(session.nodeId);
   }
 
   #tell(change: SessionChange): void {
@@ -289,12 +309,11 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
 
   #refusal(nodeId: string): ClusterError | undefined {
     const { view } = this.#options.store;
-    if (view.cluster()?.removedNodes[nodeId] !== undefined) {
-      return new ClusterError('permission_denied', `node ${nodeId} has been removed from the swarm`);
-    }
     if (view.get('node', nodeId) === undefined) return notFound(nodeId);
     if (this.#unregistered.size >= this.#limits.unregisteredMax)
       return new ClusterError('exhausted', 'too many agents are registering');
+    if ((this.#unregisteredOf.get(nodeId) ?? 0) >= this.#limits.unregisteredPerNodeMax)
+      return new ClusterError('exhausted', `node ${nodeId} opens too many sessions`);
     return undefined;
   }
 
@@ -360,9 +379,7 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
     const session = this.#nodes.get(nodeId)?.session;
     if (session === undefined) return;
     // Out of the store's commit handler, which must only record.
-    this.#options.clock.defer(() =>
-      session.close(new ClusterError('permission_denied', `node ${nodeId} has been removed from the swarm`)),
-    );
+    this.#options.clock.defer(() => tellRemoved(session));
   }
 
   #pushChanges(): void {
@@ -394,6 +411,17 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
     this.#managersSent = text;
     for (const { session } of this.#nodes.values()) session.send({ kind: 'managers', peers });
   }
+}
+
+/** Node ids are never used twice: what was removed stays removed. */
+export function isRemovedNode(view: ClusterView, nodeId: string): boolean {
+  return view.cluster()?.removedNodes[nodeId] !== undefined;
+}
+
+/** The one answer that makes an agent take everything away. */
+export function tellRemoved(stream: { send(message: ManagerMessage): boolean; close(): void }): void {
+  stream.send({ kind: 'removed' });
+  stream.close();
 }
 
 /** The IP address the node is reached at: what it advertises, unless it leaves that to us. */

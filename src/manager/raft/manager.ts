@@ -20,7 +20,7 @@ import type {
 } from 'raft-ts';
 import { RaftNode } from 'raft-ts';
 import type { Clock } from '../../lib/clock.ts';
-import { sleep } from '../../lib/clock.ts';
+import { deadline, sleep } from '../../lib/clock.ts';
 import { ClusterError, messageOf } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { RaftMemberInfo } from '../../model/control.ts';
@@ -72,6 +72,8 @@ const proposalLimitMs = 5_000;
 const proposalsMax = 8_192;
 const retryMs = 250;
 const confChangeTriesMax = 20;
+/** A manager that stops waits so long for its successor; those that are left would elect one in about the same time. */
+const handOverLimitMs = 1_000;
 
 export class RaftManager implements Proposer, Consensus, StateMachine<ApplyResult> {
   readonly #options: RaftManagerOptions;
@@ -87,6 +89,8 @@ export class RaftManager implements Proposer, Consensus, StateMachine<ApplyResul
   #state: NodeState = { role: 'follower', term: 0, leader: 0 };
   #told = '';
   #wasMember = false;
+  /** Taken out of the group, and knows it. */
+  #removed = false;
   #proposals = 0;
   /** Membership changes of this leader, one after the other. */
   #changes: Promise<unknown> = Promise.resolve();
@@ -189,7 +193,9 @@ export class RaftManager implements Proposer, Consensus, StateMachine<ApplyResul
 
   leader(): Leader | undefined {
     const member = this.#members.get(this.#state.leader);
-    return member === undefined || this.#stop.signal.aborted ? undefined : { nodeId: member.nodeId, addr: member.addr };
+    // Nobody tells a removed member of later leaders, nor of anything else: its copy is not to be read any more.
+    const gone = this.#removed || this.#stop.signal.aborted;
+    return member === undefined || gone ? undefined : { nodeId: member.nodeId, addr: member.addr };
   }
 
   onLeadership(handle: (isLeader: boolean, leader: Leader | undefined) => void): () => void {
@@ -282,7 +288,10 @@ export class RaftManager implements Proposer, Consensus, StateMachine<ApplyResul
   async close(options: { readonly transfer?: boolean } = {}): Promise<void> {
     const node = this.#node;
     if (node === undefined) return;
-    if ((options.transfer ?? true) && this.isLeader()) await this.transferLeadership().catch(() => {});
+    if ((options.transfer ?? true) && this.isLeader()) {
+      const late = () => new ClusterError('deadline', 'nobody took over the leadership in time');
+      await deadline(this.#options.clock, handOverLimitMs, this.transferLeadership(), late).catch(() => {});
+    }
     await node.close({ transfer: false });
     if (this.#stop.signal.aborted) return;
     this.#stop.abort(new ClusterError('unavailable', 'this manager is stopping'));
@@ -355,8 +364,8 @@ export class RaftManager implements Proposer, Consensus, StateMachine<ApplyResul
 
   #membersChanged(): void {
     this.#node?.setPeers(this.#members.peers(this.#options.self.raftId));
-    this.#tell();
     this.#noticeMembership();
+    this.#tell();
     this.#promoteLearners();
   }
 
@@ -364,6 +373,7 @@ export class RaftManager implements Proposer, Consensus, StateMachine<ApplyResul
     const isMember = this.isMember();
     const removed = this.#wasMember && !isMember;
     this.#wasMember = isMember;
+    this.#removed = !isMember && (removed || this.#removed);
     if (removed) for (const handle of [...this.#removedHandlers]) handle();
   }
 

@@ -10,7 +10,7 @@ import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/random.ts';
 import type { AssignedTask, LogLine, LogQuery } from '../../model/assignment.ts';
 import type { NodeDescription } from '../../model/objects.ts';
-import type { Labels } from '../../model/spec.ts';
+import type { GenericResource, Labels } from '../../model/spec.ts';
 import type { Controller, Dependencies, Executor } from '../executor/port.ts';
 import type { NetworkDriver } from '../network/port.ts';
 import { readOrUndefined } from '../storage/files.ts';
@@ -53,6 +53,7 @@ export interface ContainerdExecutorOptions {
   /** Default `/tscluster`. */
   readonly cgroupParent?: string;
   readonly engineLabels: Labels;
+  readonly genericResources?: readonly GenericResource[];
   /** Default: the kernel's. */
   readonly bootId?: string;
   readonly version: string;
@@ -61,6 +62,8 @@ export interface ContainerdExecutorOptions {
 export interface ContainerdExecutor extends Executor {
   /** containerd's version; an error with advice when none answers. */
   probe(): Promise<string>;
+  /** The snapshotter in use. Errors: `failed_precondition` when containerd has none that works here. */
+  snapshotter(): Promise<string>;
   /** What a reference points to at its registry. */
   resolveImage(reference: string, auth?: RegistryAuth, signal?: AbortSignal): Promise<ResolvedImage>;
   /** The image unpacked on this node; what `prepare` does first. */
@@ -144,9 +147,15 @@ class Driver implements ContainerdExecutor {
     return this.#context.images.ensure(reference, auth, signal);
   }
 
+  snapshotter(): Promise<string> {
+    return this.#chooseSnapshotter();
+  }
+
   async describe(): Promise<NodeDescription> {
-    const { hostname, version, engineLabels } = this.#options;
-    return describeHost(hostname, { version, labels: engineLabels });
+    const { hostname, version, engineLabels, genericResources = [] } = this.#options;
+    const description = describeHost(hostname, { version, labels: engineLabels });
+    if (genericResources.length === 0) return description;
+    return { ...description, resources: { ...description.resources, GenericResources: genericResources } };
   }
 
   /** The kernel makes a new one at every boot. */

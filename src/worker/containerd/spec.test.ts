@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import type { AssignedTask } from '../../model/assignment.ts';
+import { signalNumber } from '../../model/signal.ts';
 import type { ContainerSpec, TaskSpec } from '../../model/spec.ts';
 import { TaskState } from '../../model/task-state.ts';
 import { defaultCapabilities } from './capabilities.ts';
 import type { ImageConfig } from './registry/manifest.ts';
-import { signalNumber } from './signals.ts';
 import { containerSpec, logLimits, type SpecInput, validateTask } from './spec.ts';
 
 const image: ImageConfig = {

@@ -2,6 +2,7 @@
 import { ClusterError } from '../../lib/errors.ts';
 import type { AssignedTask } from '../../model/assignment.ts';
 import type { ContainerSpec, TaskSpec, Ulimit } from '../../model/spec.ts';
+import { checkUlimitName } from '../../model/ulimit.ts';
 import { resolveCapabilities } from './capabilities.ts';
 import type { ImageConfig } from './registry/manifest.ts';
 import { defaultSeccomp, type Seccomp } from './seccomp.ts';
@@ -224,15 +225,12 @@ function resourcesOf(task: AssignedTask, host: HostFacts): Record<string, unknow
   };
 }
 
-const ulimitNames = new Set(
-  'core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack'.split(' '),
-);
 /** Stands for unlimited: JSON numbers from here cannot hold RLIM_INFINITY (2^64 − 1), and nothing reaches this either. */
 const unlimited = 2 ** 63;
 
 function rlimitsOf(ulimits: readonly Ulimit[], nofile: number): readonly Record<string, unknown>[] {
   const given = ulimits.map((ulimit) => {
-    if (!ulimitNames.has(ulimit.Name)) throw new ClusterError('invalid', `invalid ulimit type: ${ulimit.Name}`);
+    checkUlimitName(ulimit.Name);
     const value = (number: number) => (number < 0 ? unlimited : number);
     return { type: `RLIMIT_${ulimit.Name.toUpperCase()}`, soft: value(ulimit.Soft), hard: value(ulimit.Hard) };
   });

@@ -2,11 +2,20 @@ import { spawn } from 'node:child_process';
 import { ClusterError } from '../../lib/errors.ts';
 
 const outputBytesMax = 64 * 1024;
+/** `ip` and `nft` take milliseconds; a kernel lock that somebody holds must not hold a task for ever. */
+const limitMs = 30_000;
 
-/** Runs a program with `input` on its standard input. Errors: `internal`, with what the program said; `failed_precondition` when it is missing. */
-export function run(program: string, args: readonly string[], input = ''): Promise<string> {
+/**
+ * Runs a program with `input` on its standard input. Errors: `internal`, with what the program said; `failed_precondition` when it is
+ * missing; `deadline` when it was killed because it did not end.
+ */
+export function run(program: string, args: readonly string[], input = '', timeoutMs = limitMs): Promise<string> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+    const child = spawn(program, args, {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      timeout: timeoutMs,
+      killSignal: 'SIGKILL',
+    });
     let output = '';
     let errors = '';
     child.stdout.on('data', (chunk: Buffer) => {
@@ -23,8 +32,12 @@ export function run(program: string, args: readonly string[], input = ''): Promi
       reject(new ClusterError(missing ? 'failed_precondition' : 'internal', message, { cause }));
     });
     child.stdin.on('error', () => {}); // the program ended before it read everything; its exit code tells
-    child.on('close', (code) => {
+    child.on('close', (code, signal) => {
       if (code === 0) resolve(output);
+      else if (signal === 'SIGKILL')
+        reject(
+          new ClusterError('deadline', `${program} ${args.join(' ')}: killed, it did not end in ${timeoutMs / 1000} s`),
+        );
       else
         reject(new ClusterError('internal', `${program} ${args.join(' ')}: ${errors.trim() || `exit code ${code}`}`));
     });

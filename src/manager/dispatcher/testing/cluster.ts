@@ -129,6 +129,8 @@ export class TestHost {
   readonly seenManagers: (readonly ManagerPeer[])[] = [];
   readonly #pairs = new Set<Pair>();
   agent: Agent;
+  /** On disk, as the node remembers it. */
+  removed = false;
   /** Streams opened so far. */
   dials = 0;
   #stalled = false;
@@ -176,6 +178,10 @@ export class TestHost {
       log: silentLog,
       onRole: (role) => this.roles.push(role),
       onManagers: (peers) => this.seenManagers.push(peers),
+      onRemoved: async () => {
+        this.removed = true;
+      },
+      standing: this.removed ? 'removed' : 'member',
     });
   }
 
