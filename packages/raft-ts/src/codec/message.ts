@@ -4,6 +4,7 @@ import type {
   AppendAck,
   Entry,
   EntryId,
+  Forward,
   Heartbeat,
   InstallSnapshot,
   Message,
@@ -29,6 +30,7 @@ const fieldOf: Readonly<Record<Kind, number>> = {
   'timeout-now': 17,
   'read-query': 18,
   'read-answer': 19,
+  forward: 20,
 };
 
 const zeroId: EntryId = { term: 0, index: 0 };
@@ -70,6 +72,8 @@ function writeBody(w: Writer, m: Message): void {
     case 'read-answer':
       w.uint(2, m.index);
       return w.uint(1, m.token);
+    case 'forward':
+      return writeForward(w, m);
   }
 }
 
@@ -95,6 +99,26 @@ function writeAppendAck(w: Writer, m: AppendAck): void {
   w.uint(1, m.epoch);
 }
 
+function writeForward(w: Writer, m: Forward): void {
+  for (let i = m.payloads.length - 1; i >= 0; i--) {
+    const data = m.payloads[i];
+    if (data !== undefined) w.message(2, () => writeEntry(w, { term: 0, index: 0, kind: m.kind, data }));
+  }
+  w.uint(1, m.kind);
+}
+
+function readForward(head: Head, r: Reader): Forward {
+  let kind: Forward['kind'] = 0;
+  const payloads: Uint8Array[] = [];
+  while (!r.done) {
+    const field = r.field();
+    if (field.number === 1) kind = r.uint(field) === 1 ? 1 : 0;
+    else if (field.number === 2) payloads.push(readEntry(r.message(field)).data);
+    else r.skip(field);
+  }
+  return { type: 'forward', ...head, kind, payloads };
+}
+
 type BodyReader = (head: Head, r: Reader) => Message;
 
 const bodies: ReadonlyMap<number, BodyReader> = new Map<number, BodyReader>([
@@ -114,6 +138,7 @@ const bodies: ReadonlyMap<number, BodyReader> = new Map<number, BodyReader>([
   ],
   [fieldOf['read-query'], (head, r) => ({ type: 'read-query', ...head, token: readNumbers(r, 1)[0] ?? 0 })],
   [fieldOf['read-answer'], readReadAnswer],
+  [fieldOf.forward, readForward],
 ]);
 
 /** `undefined` for a kind of message that this version does not know. */
@@ -248,12 +273,14 @@ function readInstallSnapshot(head: Head, r: Reader): InstallSnapshot {
   return { type: 'snapshot', ...head, snapshot, epoch };
 }
 
+/** One message; see raft.proto. */
 export function encodeMessage(message: Message): Uint8Array {
   const w = new Writer();
   writeMessage(w, message);
   return w.finish();
 }
 
+/** Undefined for a kind that this version does not know. Throws `CodecError` for what is no message. */
 export function decodeMessage(bytes: Uint8Array): Message | undefined {
   return readMessage(new Reader(bytes));
 }
@@ -286,8 +313,9 @@ export function decodeBatch(bytes: Uint8Array): Message[] {
 
 /** Payload bytes plus a generous guess for the rest: decides lanes, frames and the first buffer of the writer. */
 export function approximateSize(message: Message): number {
-  if (message.type !== 'append') return 64;
   let size = 64;
+  if (message.type === 'forward') for (const data of message.payloads) size += data.length + 24;
+  if (message.type !== 'append') return size;
   for (const entry of message.entries) size += entry.data.length + 24;
   return size;
 }

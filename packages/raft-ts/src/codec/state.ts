@@ -129,11 +129,19 @@ function decoderOf<T>(read: (r: Reader) => T): (bytes: Uint8Array) => T {
   return (bytes) => read(new Reader(bytes));
 }
 
+/** See raft.proto, here and below. All decoders skip fields that they do not know. */
 export const encodeEntry = encoderOf(writeEntry);
+/** Throws `CodecError`. */
 export const decodeEntry = decoderOf(readEntry);
+/** See raft.proto. */
 export const encodeHardState = encoderOf(writeHardState);
+/** Throws `CodecError`. */
 export const decodeHardState = decoderOf(readHardState);
+/** See raft.proto. */
 export const encodeConfState = encoderOf(writeConfState);
+/** Throws `CodecError`. */
 export const decodeConfState = decoderOf(readConfState);
+/** See raft.proto. */
 export const encodeSnapshotMeta = encoderOf(writeSnapshotMeta);
+/** Throws `CodecError`. */
 export const decodeSnapshotMeta = decoderOf(readSnapshotMeta);

@@ -5,8 +5,10 @@
 import { RaftFault } from './errors.ts';
 import type { ConfChange, ConfOp, ConfState, NodeId } from './types.ts';
 
+/** Nobody: what a node begins with that joins later. */
 export const emptyConf: ConfState = { voters: [], outgoing: [], learners: [], learnersNext: [], autoLeave: false };
 
+/** The next configuration, or why there is none. */
 export type ConfResult = { readonly ok: true; readonly conf: ConfState } | { readonly ok: false; readonly why: string };
 
 function sorted(ids: Iterable<NodeId>): NodeId[] {
@@ -24,6 +26,7 @@ export function normalConf(conf: ConfState): ConfState {
   };
 }
 
+/** Two majorities are needed, one of the old voters and one of the new [thesis §4.3]. */
 export function isJoint(conf: ConfState): boolean {
   return conf.outgoing.length > 0;
 }
@@ -33,6 +36,7 @@ export function members(conf: ConfState): NodeId[] {
   return sorted([...conf.voters, ...conf.outgoing, ...conf.learners, ...conf.learnersNext]);
 }
 
+/** What is wrong with a configuration; undefined when it is sound. */
 export function checkConf(conf: ConfState): string | undefined {
   const voting = new Set([...conf.voters, ...conf.outgoing]);
   if (conf.learners.some((id) => voting.has(id))) return 'a learner is also a voter';
@@ -100,6 +104,7 @@ export function simpleChange(conf: ConfState, ops: readonly ConfOp[]): ConfResul
   return result;
 }
 
+/** The first half of a change of several voters: both voter sets decide from here on [thesis §4.3]. */
 export function enterJoint(conf: ConfState, ops: readonly ConfOp[], autoLeave: boolean): ConfResult {
   if (isJoint(conf)) return { ok: false, why: 'config is already joint' };
   if (conf.voters.length === 0) return { ok: false, why: "can't make a zero-voter config joint" };
@@ -108,6 +113,7 @@ export function enterJoint(conf: ConfState, ops: readonly ConfOp[], autoLeave: b
   return finish(draft, autoLeave);
 }
 
+/** The second half: the old voters are let go, and those who were to become learners become it. */
 export function leaveJoint(conf: ConfState): ConfResult {
   if (!isJoint(conf)) return { ok: false, why: "can't leave a non-joint config" };
   const draft = draftOf(conf, []);
@@ -206,4 +212,13 @@ export function decodeConfChange(bytes: Uint8Array): ConfChange {
   if (reader.choice([false, true])) return { transition, ops, context: reader.rest() };
   if (reader.left > 0) throw new RaftFault('Cannot decode configuration change: trailing bytes');
   return { transition, ops };
+}
+
+/** For bytes from the network, which may be anything. */
+export function tryDecodeConfChange(bytes: Uint8Array): ConfChange | undefined {
+  try {
+    return decodeConfChange(bytes);
+  } catch {
+    return undefined;
+  }
 }

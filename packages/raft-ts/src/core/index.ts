@@ -16,4 +16,6 @@ export { RaftFault } from './errors.ts';
 export type { VoteResult } from './quorum.ts';
 export { allVoters, jointIndex, jointVote, majorityIndex, majorityVote } from './quorum.ts';
 export { RaftCore } from './raft.ts';
+export type { SyncReady } from './sync.ts';
+export { SyncRaft } from './sync.ts';
 export * from './types.ts';

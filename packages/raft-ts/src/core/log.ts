@@ -9,13 +9,19 @@ import { Unstable } from './unstable.ts';
 
 export class RaftLog {
   readonly #stable: StableLog;
+  readonly #applyUnstable: boolean;
   readonly unstable: Unstable;
   #commit: Index;
   #applying: Index;
   #applied: Index;
 
-  constructor(stable: StableLog, commit: Index, applied: Index) {
+  constructor(
+    stable: StableLog,
+    from: { readonly commit: Index; readonly applied: Index; readonly applyUnstable: boolean },
+  ) {
+    const { commit, applied } = from;
     this.#stable = stable;
+    this.#applyUnstable = from.applyUnstable;
     this.unstable = new Unstable(stable.lastIndex() + 1);
     const base = stable.firstIndex() - 1;
     must(
@@ -168,6 +174,7 @@ export class RaftLog {
   /** The last index that may be handed out to be applied. */
   get applicable(): Index {
     if (this.unstable.snapshot) return this.#applying;
+    if (this.#applyUnstable) return this.#commit;
     return Math.max(this.#applying, Math.min(this.#commit, this.stableIndex));
   }
 

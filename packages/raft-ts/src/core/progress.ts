@@ -19,6 +19,8 @@ export class Progress {
   /** Index of the snapshot under way. */
   pendingSnapshot = 0;
   recentlyActive = false;
+  /** The same in the round of CheckQuorum before this one. */
+  activeBefore = false;
   learner = false;
   /** No more appends until an answer to an append or a heartbeat. */
   paused = false;
@@ -39,6 +41,7 @@ export class Progress {
     this.state = 'probe';
     this.pendingSnapshot = 0;
     this.recentlyActive = false;
+    this.activeBefore = false;
     this.paused = false;
     this.sentCommit = 0;
     this.inflights.reset();
@@ -89,12 +92,13 @@ export class Progress {
     return true;
   }
 
-  /** A refusal of the append behind `rejected`; false when it is stale. */
+  /** A refusal of the append behind `rejected`; false when it is stale. A stream that was refused must become a probe. */
   refused(rejected: Index, hint: Index): boolean {
     if (this.state === 'snapshot') return false;
     if (this.state === 'replicate') {
       if (rejected <= this.match) return false;
-      this.becomeProbe();
+      this.next = this.match + 1;
+      this.sentCommit = Math.min(this.sentCommit, this.next - 1);
       return true;
     }
     if (this.next - 1 !== rejected) return false;

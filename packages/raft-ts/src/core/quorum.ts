@@ -1,6 +1,7 @@
 /** Majority arithmetic for simple and joint configurations [thesis §4.3]. Learners never take part. */
 import type { Index, NodeId } from './types.ts';
 
+/** `pending`: the votes that are missing decide. */
 export type VoteResult = 'won' | 'lost' | 'pending';
 
 export interface VoterSets {
@@ -15,6 +16,7 @@ export function majorityIndex(voters: readonly NodeId[], acked: (id: NodeId) => 
   return sorted[sorted.length - (Math.floor(sorted.length / 2) + 1)] ?? 0;
 }
 
+/** An empty set of voters agrees to everything. */
 export function majorityVote(voters: readonly NodeId[], ballot: (id: NodeId) => boolean | undefined): VoteResult {
   if (voters.length === 0) return 'won';
   let yes = 0;
@@ -34,6 +36,7 @@ export function jointIndex(sets: VoterSets, acked: (id: NodeId) => Index | undef
   return Math.min(majorityIndex(sets.voters, acked), majorityIndex(sets.outgoing, acked));
 }
 
+/** Won if both halves are, lost as soon as one is [thesis §4.3]. */
 export function jointVote(sets: VoterSets, ballot: (id: NodeId) => boolean | undefined): VoteResult {
   const incoming = majorityVote(sets.voters, ballot);
   const outgoing = majorityVote(sets.outgoing, ballot);

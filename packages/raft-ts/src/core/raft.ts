@@ -10,10 +10,10 @@
  */
 import { campaign } from './election.ts';
 import { invariants } from './invariants.ts';
-import { applyConfChange, transferLeadership } from './membership.ts';
+import { applyConfChange, forgetLeader, transferLeadership } from './membership.ts';
 import { propose, proposeConfChange } from './proposals.ts';
-import { requestRead } from './reads.ts';
-import { flush, onSnapshotReport, onUnreachable } from './replication.ts';
+import { leaseIndex, requestRead } from './reads.ts';
+import { flush, onSnapshotReport, onUnreachable, viewOf } from './replication.ts';
 import { CoreState } from './state.ts';
 import { step } from './step.ts';
 import { appended, applied, hasAppend, hasApply, takeAppend, takeApply } from './tasks.ts';
@@ -26,6 +26,7 @@ import type {
   CoreConfig,
   DropReason,
   EntryId,
+  Index,
   Message,
   NodeId,
   PeerProgress,
@@ -38,7 +39,19 @@ import type {
 
 type VisibleState = NonNullable<Ready['state']>;
 
+/** For the transcript runner; not part of the API. */
+export let inspect: (core: RaftCore) => CoreState;
+
+/**
+ * The algorithm for one node, without disk, network, clock or chance of its own: inputs go in through its methods,
+ * and what is to be done about them comes out of `takeReady`. No method may be called from within another. A
+ * `RaftFault` thrown by any of them is a broken invariant: the node must stop.
+ */
 export class RaftCore {
+  static {
+    inspect = (core) => core.#s;
+  }
+
   readonly #s: CoreState;
   #shown: VisibleState;
 
@@ -47,10 +60,12 @@ export class RaftCore {
     this.#shown = this.#visible();
   }
 
+  /** Time passes; the unit is the host's, and all nodes of a group should have the same. */
   tick(): void {
     tick(this.#s);
   }
 
+  /** A message from a peer. Late, doubled, reordered and lost ones do no harm; changed ones do. */
   step(message: Message): void {
     step(this.#s, message);
   }
@@ -60,6 +75,9 @@ export class RaftCore {
     return propose(this.#s, payloads);
   }
 
+  /**
+   * One at a time; refused while an earlier one is not applied, or if it leads to no sound configuration [thesis §4].
+   */
   proposeConfChange(change: ConfChange): Proposed {
     return proposeConfChange(this.#s, change);
   }
@@ -74,29 +92,56 @@ export class RaftCore {
     return requestRead(this.#s, token);
   }
 
+  /**
+   * Lease reads: the index at which a read may be answered at once, 0 when the lease may not be used: not the leader, no
+   * entry of the term committed, a transfer under way or just aborted. The host must hold a confirmed round (`Ready.round`)
+   * sent less than (electionTicks − 1) ticks minus its allowance for clock drift ago, and then wait until it has applied
+   * the index.
+   */
+  leaseIndex(): Index {
+    return leaseIndex(this.#s);
+  }
+
+  /** Whether `leaseIndex` would give an index. */
+  leaseUsable(): boolean {
+    return leaseIndex(this.#s) > 0;
+  }
+
+  /** The outcome shows in `Ready.state`; given up after electionTicks [thesis §3.10]. */
   transferLeadership(to: NodeId | 'best'): 'started' | DropReason {
     return transferLeadership(this.#s, to);
   }
 
+  /** Asks for votes as if the election timeout had passed [paper §5.2]. */
   campaign(): void {
     campaign(this.#s, 'timeout');
   }
 
+  /** For a follower whose leader is known to be gone; true if it had one. Not with lease reads. */
+  forgetLeader(): boolean {
+    return forgetLeader(this.#s);
+  }
+
+  /** Messages to the peer are being lost: it is probed instead of streamed to. */
   peerUnreachable(id: NodeId): void {
     onUnreachable(this.#s, id);
   }
 
+  /** How the transfer of a snapshot that `send` asked for has ended. */
   snapshotReport(id: NodeId, ok: boolean): void {
     onSnapshotReport(this.#s, id, ok);
   }
 
+  /** Whether `takeReady` would give anything to do. */
   hasReady(): boolean {
     const s = this.#s;
     if (s.outbox.length > 0 || s.readsDone.length > 0 || s.readsFailed.length > 0) return true;
+    if (s.confirmedRound > s.confirmedRoundShown) return true;
     if (s.flushDue || s.heartbeatDue || hasAppend(s) || hasApply(s)) return true;
     return !this.#stateShown();
   }
 
+  /** What there is to do; it is handed out once. */
   takeReady(): Ready {
     const s = this.#s;
     flush(s);
@@ -111,28 +156,33 @@ export class RaftCore {
       ...(apply && { apply }),
       reads: s.readsDone,
       readsFailed: s.readsFailed,
+      ...(s.roundSent > 0 && { round: s.roundSent }),
+      ...(s.confirmedRound > s.confirmedRoundShown && { confirmedRound: s.confirmedRound }),
     };
+    s.roundSent = 0;
+    s.confirmedRoundShown = s.confirmedRound;
     s.outbox = [];
     s.readsDone = [];
     s.readsFailed = [];
     return ready;
   }
 
+  /** The task is durable. In the order in which tasks were given out. */
   appended(task: AppendTask): void {
     appended(this.#s, task);
   }
 
+  /** The task is applied, membership changes through `applyConfChange`. In the order in which tasks were given out. */
   applied(task: ApplyTask): void {
     applied(this.#s, task);
   }
 
+  /** What the node knows now; a copy. */
   status(): Status {
     const s = this.#s;
     const progress: PeerProgress[] = [];
     if (s.role === 'leader') {
-      for (const { id, match, next, state, recentlyActive, learner } of s.tracker.progress) {
-        progress.push({ id, match, next, state, recentlyActive, learner });
-      }
+      for (const peer of s.tracker.progress) progress.push(viewOf(peer));
     }
     return {
       id: s.id,
@@ -140,6 +190,7 @@ export class RaftCore {
       term: s.term,
       vote: s.vote,
       leader: s.lead,
+      transferee: s.transferee,
       commit: s.log.commit,
       applied: s.log.applied,
       lastIndex: s.log.lastIndex,

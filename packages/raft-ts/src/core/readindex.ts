@@ -1,7 +1,7 @@
 /**
- * Reads confirmed by a quorum [paper §8, thesis §6.4]. Each heartbeat carries a counter, the number of reads accepted so
- * far in this leadership; an echo of counter n confirms the first n reads. The host's tokens never travel as proof: a
- * retried token could be confirmed by an answer to its first try.
+ * Reads confirmed by a quorum [paper §8, thesis §6.4]. Each broadcast of heartbeats that has to prove something is a round
+ * with a number of its own, larger than all before it; an echo of round n confirms the reads noted before round n was sent.
+ * The host's tokens never travel as proof: a retried token could be confirmed by an answer to its first try.
  */
 import type { Index, NodeId } from './types.ts';
 
@@ -13,21 +13,22 @@ export interface PendingRead {
 
 export interface NotedRead extends PendingRead {
   readonly index: Index;
+  /** The first round sent after the read was noted. */
+  readonly round: number;
 }
 
 export class ReadQueue {
   #parked: PendingRead[] = [];
   #noted: NotedRead[] = [];
-  #confirmed = 0;
   #acks = new Map<NodeId, number>();
 
   get size(): number {
     return this.#parked.length + this.#noted.length;
   }
 
-  /** The number of the newest read, 0 when none waits. */
-  get counter(): number {
-    return this.#noted.length === 0 ? 0 : this.#confirmed + this.#noted.length;
+  /** A read waits for a quorum. */
+  get waiting(): boolean {
+    return this.#noted.length > 0;
   }
 
   /** Kept until the leader has committed an entry of its own term: before, its commit index may lag. */
@@ -41,22 +42,25 @@ export class ReadQueue {
     return parked;
   }
 
-  note(read: PendingRead, index: Index): void {
-    this.#noted.push({ ...read, index });
+  note(read: PendingRead, index: Index, round: number): void {
+    this.#noted.push({ from: read.from, token: read.token, index, round });
   }
 
-  acknowledge(id: NodeId, counter: number): void {
-    if (counter > (this.#acks.get(id) ?? 0)) this.#acks.set(id, counter);
+  acknowledge(id: NodeId, round: number): void {
+    if (round > (this.#acks.get(id) ?? 0)) this.#acks.set(id, round);
   }
 
   acked(id: NodeId): number | undefined {
     return this.#acks.get(id);
   }
 
-  /** Takes out the reads numbered up to `counter`. */
-  confirm(counter: number): readonly NotedRead[] {
-    const count = Math.min(Math.max(counter - this.#confirmed, 0), this.#noted.length);
-    this.#confirmed += count;
+  /** Takes out the reads that `round` proves. */
+  confirm(round: number): readonly NotedRead[] {
+    let count = 0;
+    for (const read of this.#noted) {
+      if (read.round > round) break;
+      count += 1;
+    }
     return this.#noted.splice(0, count);
   }
 

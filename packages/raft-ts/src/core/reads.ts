@@ -1,10 +1,20 @@
 /** Linearizable reads: the leader's side and the follower's. */
 import type { PendingRead } from './readindex.ts';
 import type { CoreState } from './state.ts';
-import type { DropReason, HeartbeatAck, ReadAnswer, ReadQuery } from './types.ts';
+import type { DropReason, HeartbeatAck, Index, ReadAnswer, ReadQuery } from './types.ts';
 
 export function committedInTerm(s: CoreState): boolean {
   return s.leaderSince > 0 && s.log.commit >= s.leaderSince;
+}
+
+/**
+ * The host may answer a read at the returned index without asking anybody, provided that the send time of a confirmed
+ * round is recent enough by its own clock (see `Ready.round`). 0: not now.
+ */
+export function leaseIndex(s: CoreState): Index {
+  if (!s.config.leaseReads || s.role !== 'leader' || !committedInTerm(s)) return 0;
+  if (s.transferee !== 0 || s.leaseLost || s.ticks < s.leaseVoidUntil || !s.tracker.isVoter(s.id)) return 0;
+  return s.log.commit;
 }
 
 export function requestRead(s: CoreState, token: number): 'queued' | DropReason {
@@ -45,10 +55,11 @@ export function onHeartbeatRead(s: CoreState, m: HeartbeatAck): void {
 
 /** Also after a change of membership, which may have made the quorum smaller. */
 export function tallyReads(s: CoreState): void {
-  if (s.role !== 'leader' || s.reads.counter === 0) return;
-  const newest = s.reads.counter;
-  const confirmed = s.tracker.quorumOf((id) => (id === s.id ? newest : s.reads.acked(id)));
+  if (s.role !== 'leader' || !(s.reads.waiting || s.config.leaseReads)) return;
+  const confirmed = s.tracker.quorumOf((id) => (id === s.id ? Number.MAX_SAFE_INTEGER : s.reads.acked(id)));
+  s.confirmedRound = Math.max(s.confirmedRound, Math.min(confirmed, s.round));
   for (const read of s.reads.confirm(confirmed)) {
+    if (s.tracing) s.trace('read-confirmed', { from: read.from, token: read.token, index: read.index });
     if (read.from === 0) s.readsDone.push({ token: read.token, index: read.index });
     else s.send({ type: 'read-answer', ...s.head(read.from), token: read.token, index: read.index });
   }
@@ -60,10 +71,12 @@ export function releaseParkedReads(s: CoreState): void {
 
 function accept(s: CoreState, read: PendingRead): void {
   if (!committedInTerm(s)) {
+    if (s.tracing) s.trace('read-parked', { from: read.from, token: read.token });
     s.reads.park(read);
     return;
   }
-  s.reads.note(read, s.log.commit);
+  s.reads.note(read, s.log.commit, s.round + 1);
+  if (s.tracing) s.trace('read', { from: read.from, token: read.token, index: s.log.commit, round: s.round + 1 });
   s.heartbeatDue = true;
   tallyReads(s);
 }

@@ -26,6 +26,11 @@ function reset(s: CoreState, term: Term): void {
   s.pendingConfIndex = 0;
   s.uncommittedBytes = 0;
   s.leaderSince = 0;
+  s.roundSent = 0;
+  s.confirmedRound = 0;
+  s.confirmedRoundShown = 0;
+  s.leaseLost = false;
+  s.leaseVoidUntil = 0;
   s.flushDue = false;
   s.heartbeatDue = false;
   s.redrawTimeout();
@@ -36,6 +41,7 @@ function reset(s: CoreState, term: Term): void {
 
 function failReads(s: CoreState): void {
   for (const read of s.reads.drain()) {
+    if (s.tracing) s.trace('read-failed', { from: read.from, token: read.token });
     if (read.from === 0) s.readsFailed.push(read.token);
     else s.send({ type: 'read-answer', ...s.head(read.from), token: read.token, index: 0 });
   }
@@ -47,7 +53,7 @@ export function becomeFollower(s: CoreState, term: Term, lead: NodeId | 0): void
   reset(s, term);
   s.role = 'follower';
   setLead(s, lead);
-  s.trace('follower', { from, lead });
+  if (s.tracing) s.trace('follower', { from, lead });
 }
 
 /** Changes neither term nor vote: nothing has happened yet [thesis §9.6]. */
@@ -56,8 +62,9 @@ export function becomePrecandidate(s: CoreState): void {
   s.role = 'precandidate';
   setLead(s, 0);
   s.tracker.resetVotes();
-  s.redrawTimeout();
-  s.trace('precandidate');
+  // Lest nodes that started together go on campaigning together.
+  if (!s.compat) s.redrawTimeout();
+  if (s.tracing) s.trace('precandidate');
 }
 
 export function becomeCandidate(s: CoreState): void {
@@ -65,20 +72,20 @@ export function becomeCandidate(s: CoreState): void {
   reset(s, s.term + 1);
   s.vote = s.id;
   s.role = 'candidate';
-  s.trace('candidate');
+  if (s.tracing) s.trace('candidate');
 }
 
 /** The first entry is empty: only by committing it does the leader learn what is committed [paper §8]. */
 export function becomeLeader(s: CoreState): void {
   must(s.role === 'candidate', `a ${s.role} cannot become leader`);
   const inherited = s.log.lastIndex;
-  const durable = s.log.stableIndex;
   reset(s, s.term);
   s.role = 'leader';
   setLead(s, s.id);
   const self = s.tracker.get(s.id);
   if (self) {
-    self.acked(durable);
+    // All of it is durable: our vote is, and was written behind it.
+    self.acked(inherited);
     self.becomeReplicate();
     self.recentlyActive = true;
   }
@@ -86,7 +93,13 @@ export function becomeLeader(s: CoreState): void {
   s.log.append([{ term: s.term, index, kind: EntryKind.Normal, data: new Uint8Array(0) }]);
   s.leaderSince = index;
   // Not before everything inherited is applied, and an entry of this term with it, may the membership change.
-  s.pendingConfIndex = index;
-  s.flushDue = true;
-  s.trace('leader', { last: index });
+  s.pendingConfIndex = s.compat ? inherited : index;
+  if (s.compat) holdOwnAck(s, index);
+  else s.flushDue = true;
+  if (s.tracing) s.trace('leader', { last: index });
+}
+
+/** Compat: our own acknowledgement as a message that waits for the disk, where it shows. */
+export function holdOwnAck(s: CoreState, match: number): void {
+  s.hold({ type: 'append-ack', ...s.head(s.id), epoch: s.tracker.get(s.id)?.epoch ?? 0, match });
 }

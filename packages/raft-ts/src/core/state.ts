@@ -3,6 +3,7 @@
  * beside this one change it; only `raft.ts` shows it to the host.
  */
 import { normalConf } from './confchange.ts';
+import { must } from './errors.ts';
 import { RaftLog } from './log.ts';
 import { QueryList, ReadQueue } from './readindex.ts';
 import { Tracker } from './tracker.ts';
@@ -25,6 +26,8 @@ export interface Attest {
   readonly seq: number;
   readonly term: Term;
   readonly last: { readonly term: Term; readonly index: Index };
+  /** `last` was not durable yet. */
+  readonly unstable: boolean;
   readonly vote: NodeId | 0;
   readonly snapshot?: SnapshotMeta;
 }
@@ -32,6 +35,9 @@ export interface Attest {
 export class CoreState {
   readonly config: CoreConfig;
   readonly id: NodeId;
+  /** Whether anybody listens: without it no trace event is built. */
+  readonly tracing: boolean;
+  readonly compat: boolean;
   readonly log: RaftLog;
   readonly tracker: Tracker;
 
@@ -57,6 +63,21 @@ export class CoreState {
   /** First index of the current leadership: once committed, reads may be answered. */
   leaderSince: Index = 0;
 
+  /** Number of the newest round of heartbeats; never falls, so that a host cannot mistake one leadership's for another's. */
+  round = 0;
+  /** Lease reads: the newest round not yet shown to the host, and what a quorum has confirmed of this leadership's. */
+  roundSent = 0;
+  confirmedRound = 0;
+  confirmedRoundShown = 0;
+  /**
+   * The leader has told somebody to campaign at once. However late that message arrives, it overrides the refusal of votes
+   * on which a lease rests, so there is no lease any more in this term.
+   */
+  leaseLost = false;
+  leaseVoidUntil = 0;
+  /** The tick at which a leader was last heard of; a start counts as such, for the promise may have been given before it. */
+  leaderHeardAt = 0;
+
   reads = new ReadQueue();
   readonly queries: QueryList;
 
@@ -78,9 +99,16 @@ export class CoreState {
   applyBytesOut = 0;
 
   constructor(config: CoreConfig, stable: StableLog, from: Recovered) {
+    must(!config.leaseReads || config.checkQuorum, 'leaseReads needs checkQuorum');
     this.config = config;
     this.id = config.id;
-    this.log = new RaftLog(stable, from.hardState.commit, from.applied);
+    this.tracing = config.trace !== undefined;
+    this.compat = config.compat === 'etcd-transcripts';
+    this.log = new RaftLog(stable, {
+      commit: from.hardState.commit,
+      applied: from.applied,
+      applyUnstable: config.appendBeforeApply === true,
+    });
     this.term = from.hardState.term;
     this.vote = from.hardState.vote;
     this.savedHardState = from.hardState;
@@ -123,6 +151,7 @@ export class CoreState {
     return { from: this.id, to, term: this.term };
   }
 
+  /** Call only when `tracing`, lest details are built for nobody. */
   trace(kind: string, detail: Readonly<Record<string, unknown>> = {}): void {
     this.config.trace?.({ node: this.id, term: this.term, kind, detail });
   }

@@ -7,7 +7,7 @@ import { onOwnVoteDurable } from './election.ts';
 import { must } from './errors.ts';
 import { maybeAutoLeave } from './proposals.ts';
 import { onOwnDurable, payloadBytes } from './replication.ts';
-import type { CoreState } from './state.ts';
+import type { Attest, CoreState } from './state.ts';
 import type { AppendTask, ApplyTask, HardState } from './types.ts';
 
 function sameHardState(a: HardState, b: HardState): boolean {
@@ -34,7 +34,7 @@ export function hasAppend(s: CoreState): boolean {
 
 export function takeAppend(s: CoreState): AppendTask | undefined {
   if (!hasAppend(s)) return undefined;
-  if (!hasWrites(s) && s.appendsOut.length === 0) {
+  if (!hasWrites(s) && s.appendsOut.length === 0 && !s.compat) {
     // All they depend on is durable already.
     s.outbox.push(...s.held);
     s.held = [];
@@ -51,6 +51,7 @@ export function takeAppend(s: CoreState): AppendTask | undefined {
     seq,
     term: s.term,
     last: s.log.last(),
+    unstable: unstable.count > 0,
     vote: s.vote,
     ...(snapshot && { snapshot }),
   });
@@ -70,11 +71,24 @@ export function appended(s: CoreState, task: AppendTask): void {
     s.appliedConf = attest.snapshot.conf;
     s.appliedConfIndex = attest.snapshot.index;
   }
-  if (attest.term !== s.term) return;
+  if (attest.term !== s.term) {
+    if (s.tracing && attest.unstable) s.trace('attest-stale', { oldTerm: attest.term, last: attest.last });
+    return;
+  }
+  if (s.tracing && attest.unstable) traceAttest(s, attest);
   s.log.unstable.stableTo(attest.last);
+  if (s.compat) return;
   if (attest.vote === s.id) onOwnVoteDurable(s);
   // As long as the term is the same a leader's log has only grown, so the attest still holds.
   if (s.role === 'leader') onOwnDurable(s, Math.min(attest.last.index, s.log.stableIndex));
+}
+
+function traceAttest(s: CoreState, { last }: Attest): void {
+  const { unstable } = s.log;
+  const term = unstable.term(last.index);
+  if (term === undefined) s.trace('attest-missing', { index: last.index });
+  else if (last.index < unstable.offset) s.trace('attest-snapshot', { index: last.index });
+  else if (term !== last.term) s.trace('attest-mismatch', { last, own: { term, index: last.index } });
 }
 
 export function hasApply(s: CoreState): boolean {

@@ -29,7 +29,7 @@ function tickLeader(s: CoreState): void {
   s.heartbeatElapsed = 0;
   broadcastHeartbeat(s);
   // A peer may be waiting for a snapshot that was not ready, or was not active when it was.
-  s.flushDue = true;
+  if (!s.compat) s.flushDue = true;
 }
 
 /** A leader that a quorum does not answer must not hold off elections elsewhere [thesis §6.2]. */
@@ -38,10 +38,14 @@ function checkQuorum(s: CoreState): boolean {
   if (self) self.recentlyActive = true;
   const active = s.tracker.quorumActive();
   if (!active) {
-    s.trace('quorum-lost');
+    if (s.tracing) s.trace('quorum-lost');
     becomeFollower(s, s.term, 0);
     return false;
   }
-  for (const peer of s.tracker.progress) if (peer.id !== s.id) peer.recentlyActive = false;
+  for (const peer of s.tracker.progress) {
+    if (peer.id === s.id) continue;
+    peer.activeBefore = peer.recentlyActive;
+    peer.recentlyActive = false;
+  }
   return true;
 }

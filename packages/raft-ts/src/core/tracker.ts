@@ -71,6 +71,18 @@ export class Tracker {
     if (!this.#votes.has(id)) this.#votes.set(id, granted);
   }
 
+  /** Answers of voters so far. */
+  votes(): { readonly yes: number; readonly no: number } {
+    let yes = 0;
+    let no = 0;
+    for (const [id, vote] of this.#votes) {
+      if (!this.isVoter(id)) continue;
+      if (vote) yes += 1;
+      else no += 1;
+    }
+    return { yes, no };
+  }
+
   tally(): VoteResult {
     return jointVote(this.#conf, (id) => this.#votes.get(id));
   }

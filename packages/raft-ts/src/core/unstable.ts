@@ -31,6 +31,14 @@ export class Unstable {
     return this.#snapshot?.index;
   }
 
+  get count(): number {
+    return this.#entries.length;
+  }
+
+  get handedOut(): Index {
+    return this.#handedOut;
+  }
+
   get bytes(): number {
     return this.#entries.reduce((sum, entry) => sum + entry.data.byteLength, 0);
   }

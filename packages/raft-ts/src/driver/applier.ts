@@ -4,9 +4,10 @@
  */
 import { decodeConfChange } from '../core/confchange.ts';
 import type { RaftCore } from '../core/raft.ts';
-import type { ApplyTask, ConfState, Entry, EntryId, SnapshotMeta } from '../core/types.ts';
+import type { ApplyTask, ConfChange, ConfState, Entry, EntryId, SnapshotMeta } from '../core/types.ts';
 import { EntryKind } from '../core/types.ts';
-import { OutcomeUnknown } from './errors.ts';
+import { OutcomeUnknown, ProposalDropped, storageFault } from './errors.ts';
+import type { Metrics } from './metrics.ts';
 import type { Settings } from './options.ts';
 import type { Outcome, Waiter } from './pending.ts';
 import { PendingEntries } from './pending.ts';
@@ -14,8 +15,11 @@ import { PendingEntries } from './pending.ts';
 export interface ApplierHost {
   readonly applied: EntryId;
   readonly conf: ConfState;
+  readonly metrics: Metrics;
   /** Runs in the node's next turn. */
   readonly run: (event: () => void) => void;
+  /** A membership change is about to be applied: some peer may not be one afterwards. */
+  readonly beforeConfig: () => void;
   readonly fail: (error: unknown) => void;
 }
 
@@ -25,15 +29,18 @@ interface JointWaiter {
 }
 
 export class Applier<R> {
-  readonly proposals = new PendingEntries<R>();
-  readonly confChanges = new PendingEntries<ConfState>();
+  readonly proposals: PendingEntries<R>;
+  readonly confChanges: PendingEntries<ConfState>;
   /** Payload bytes applied since the node last began a snapshot. */
   bytesSinceSnapshot = 0;
 
   readonly #settings: Settings<R>;
   readonly #core: RaftCore;
   readonly #host: ApplierHost;
+  readonly #metrics: Metrics;
   readonly #queue: ApplyTask[] = [];
+  /** Entries of the first task that were applied in an earlier turn. */
+  #done = 0;
   #jointWaiters: JointWaiter[] = [];
   #restores = 0;
   #restored: Promise<void> = Promise.resolve();
@@ -45,6 +52,9 @@ export class Applier<R> {
     this.#settings = settings;
     this.#core = core;
     this.#host = host;
+    this.#metrics = host.metrics;
+    this.proposals = new PendingEntries(host.metrics);
+    this.confChanges = new PendingEntries(host.metrics);
     this.#applied = host.applied;
     this.#conf = host.conf;
   }
@@ -66,6 +76,10 @@ export class Applier<R> {
     return this.#queue.length > 0 && this.#restores === 0;
   }
 
+  get tasks(): number {
+    return this.#queue.length;
+  }
+
   push(task: ApplyTask): void {
     this.#queue.push(task);
   }
@@ -73,6 +87,7 @@ export class Applier<R> {
   expire(nowMs: number): void {
     this.proposals.expire(nowMs);
     this.confChanges.expire(nowMs);
+    if (this.#jointWaiters.length === 0) return;
     for (const { waiter } of this.#jointWaiters) {
       if (waiter.deadlineMs <= nowMs) waiter.reject(new OutcomeUnknown(waiter.at));
     }
@@ -103,10 +118,10 @@ export class Applier<R> {
 
   async #restoreNow(snapshot: SnapshotMeta): Promise<void> {
     const { snapshots, machine, log } = this.#settings;
-    const { chunks } = await snapshots.open(snapshot.id);
+    const { chunks } = await snapshots.open(snapshot.id).catch(rethrow);
     await machine.restore(snapshot, chunks);
-    await log.compact(snapshot.index);
-    await snapshots.prune(1, snapshot.id);
+    await log.compact(snapshot.index).catch(rethrow);
+    await snapshots.prune(1, snapshot.id).catch(rethrow);
     this.#host.run(() => {
       this.#restores -= 1;
       this.#applied = { term: snapshot.term, index: snapshot.index };
@@ -117,26 +132,46 @@ export class Applier<R> {
     });
   }
 
-  next(): boolean {
-    if (this.#restores > 0) return false;
-    const task = this.#queue.shift();
-    if (task === undefined) return false;
+  /**
+   * Applies the next entries, at most `maxApplyEntries` of them; false when there is nothing to apply now. A long task is
+   * thus cut into pieces, so that the node's messages and disk writes get their turn in between.
+   */
+  next(nowMs: number): boolean {
+    const task = this.#queue[0];
+    if (task === undefined || this.#restores > 0) return false;
     const { entries } = task;
-    let from = 0;
-    for (const [at, entry] of entries.entries()) {
-      if (entry.kind !== EntryKind.Config && entry.data.length > 0) continue;
-      this.#applyNormal(entries, from, at);
-      if (entry.kind === EntryKind.Config) this.#applyConfig(entry);
-      else this.#skip(entry);
-      from = at + 1;
-    }
-    this.#applyNormal(entries, from, entries.length);
+    const end = Math.min(entries.length, this.#done + this.#settings.bounds.maxApplyEntries);
+    this.#applyPiece(entries, { from: this.#done, end, nowMs });
+    this.#metrics.entriesApplied += end - this.#done;
+    this.#done = end;
+    if (end < entries.length) return true;
+    this.#queue.shift();
+    this.#done = 0;
     this.bytesSinceSnapshot += task.bytes;
     this.#core.applied(task);
     return true;
   }
 
-  #applyNormal(all: readonly Entry[], from: number, to: number): void {
+  #applyPiece(
+    entries: readonly Entry[],
+    { from, end, nowMs }: { readonly from: number; readonly end: number; readonly nowMs: number },
+  ): void {
+    let begin = from;
+    for (let at = from; at < end; at++) {
+      const entry = entries[at] as Entry;
+      if (entry.kind !== EntryKind.Config && entry.data.length > 0) continue;
+      this.#applyNormal(entries, { from: begin, to: at, nowMs });
+      if (entry.kind === EntryKind.Config) this.#applyConfig(entry, nowMs);
+      else this.#skip(entry);
+      begin = at + 1;
+    }
+    this.#applyNormal(entries, { from: begin, to: end, nowMs });
+  }
+
+  #applyNormal(
+    all: readonly Entry[],
+    { from, to, nowMs }: { readonly from: number; readonly to: number; readonly nowMs: number },
+  ): void {
     if (from === to) return;
     const entries = from === 0 && to === all.length ? all : all.slice(from, to);
     const results = this.#settings.machine.apply(entries);
@@ -148,7 +183,7 @@ export class Applier<R> {
     const waited = this.proposals.size > 0 || this.confChanges.size > 0;
     for (let i = 0; waited && i < entries.length; i++) {
       const entry = entries[i] as Entry;
-      this.proposals.applied(entry, results[i] as R);
+      this.proposals.applied(entry, results[i] as R, { nowMs });
       this.confChanges.superseded(entry.index);
     }
     this.#markApplied(entries.at(-1) as Entry);
@@ -161,7 +196,8 @@ export class Applier<R> {
     this.#markApplied(entry);
   }
 
-  #applyConfig(entry: Entry): void {
+  #applyConfig(entry: Entry, nowMs: number): void {
+    this.#host.beforeConfig();
     const change = decodeConfChange(entry.data);
     const conf = this.#core.applyConfChange(change, { term: entry.term, index: entry.index });
     this.#conf = conf;
@@ -174,7 +210,14 @@ export class Applier<R> {
       this.#jointWaiters = [];
       for (const { waiter, outcome } of joint) waiter.resolve({ at: outcome.at, result: conf });
     }
-    this.confChanges.applied(entry, conf, leaving ? (waiter, outcome) => joint.push({ waiter, outcome }) : undefined);
+    this.confChanges.applied(entry, conf, {
+      nowMs,
+      park: (waiter, outcome) => {
+        if (!tookEffect(change, conf)) waiter.reject(new ProposalDropped('conf-invalid'));
+        else if (leaving) joint.push({ waiter, outcome });
+        else waiter.resolve(outcome);
+      },
+    });
   }
 
   #markApplied(entry: EntryId): void {
@@ -183,4 +226,20 @@ export class Applier<R> {
     }
     this.#applied = { term: entry.term, index: entry.index };
   }
+}
+
+/** Every node passes over a change that does not fit the configuration it meets; its proposer must not be told otherwise. */
+function tookEffect(change: ConfChange, conf: ConfState): boolean {
+  if (change.ops.length === 0) return conf.outgoing.length === 0;
+  // Of several operations on one id the last one counts.
+  const last = new Map(change.ops.map(({ op, id }) => [id, op]));
+  return [...last].every(([id, op]) => {
+    if (op === 'voter') return conf.voters.includes(id);
+    if (op === 'learner') return conf.learners.includes(id) || conf.learnersNext.includes(id);
+    return op === 'update' || !(conf.voters.includes(id) || conf.learners.includes(id));
+  });
+}
+
+function rethrow(error: unknown): never {
+  throw storageFault(error);
 }

@@ -1,4 +1,11 @@
-/** What a caller of RaftNode can be told. The distinction that matters: definitely not committed, or unknown. */
+/**
+ * What a caller of RaftNode can be told. The distinction that matters is whether a proposal is certainly not committed:
+ *  - NotLeaderError, ProposalDropped, Superseded, NodeClosed: certainly not, now or ever. Proposing it again is safe.
+ *  - OutcomeUnknown: it may be committed already, or be later.
+ * A node that stopped because something broke says so to `onFault` with a RaftFault; callers get NodeClosed or
+ * OutcomeUnknown with that fault as their cause.
+ */
+import { RaftFault } from '../core/errors.ts';
 import type { DropReason, EntryId, NodeId } from '../core/types.ts';
 
 /** This node does not lead; `leader` is its best knowledge, 0 if none. Nothing was committed. */
@@ -12,16 +19,28 @@ export class NotLeaderError extends Error {
   }
 }
 
+/** Why a proposal is certain never to be committed. */
 export type Dropped = Exclude<DropReason, 'no-leader' | 'not-leader'> | 'superseded' | 'queue-full';
 
 /** The proposal is certain never to be committed; proposing it again is safe. */
 export class ProposalDropped extends Error {
-  override readonly name = 'ProposalDropped';
+  override readonly name: string = 'ProposalDropped';
   readonly reason: Dropped;
 
-  constructor(reason: Dropped) {
-    super(`Proposal was dropped: ${reason}`);
+  constructor(reason: Dropped, message = `Proposal was dropped: ${reason}`) {
+    super(message);
     this.reason = reason;
+  }
+}
+
+/** The log has another leader's entry, committed, where this node had put the proposal: it is certainly lost. */
+export class Superseded extends ProposalDropped {
+  override readonly name = 'Superseded';
+  readonly at: EntryId;
+
+  constructor(at: EntryId) {
+    super('superseded', `Proposal was superseded: entry ${String(at.index)} is not the one of term ${String(at.term)}`);
+    this.at = at;
   }
 }
 
@@ -39,7 +58,7 @@ export class OutcomeUnknown extends Error {
   }
 }
 
-/** Leadership stayed here; nothing else changed. */
+/** The other node did not take over in time; it may still do so if it gets a late message. Nothing else changed. */
 export class TransferFailed extends Error {
   override readonly name = 'TransferFailed';
 
@@ -48,6 +67,7 @@ export class TransferFailed extends Error {
   }
 }
 
+/** The node is closed or has stopped (then `cause` says why). What was asked was not begun. */
 export class NodeClosed extends Error {
   override readonly name = 'NodeClosed';
 
@@ -56,6 +76,24 @@ export class NodeClosed extends Error {
   }
 }
 
+/** The disk failed. The node has stopped: what a failed write left behind is known only after a restart. */
+export class StorageFault extends RaftFault {
+  override readonly name = 'StorageFault';
+}
+
+/** Whatever broke, as the fault that stops the node; the message stays. */
+export function faultOf(error: unknown): RaftFault {
+  if (error instanceof RaftFault) return error;
+  return new RaftFault(error instanceof Error ? error.message : 'raft node broke', { cause: error });
+}
+
+/** Whatever the disk threw, as the fault that stops the node. */
+export function storageFault(error: unknown): RaftFault {
+  if (error instanceof RaftFault) return error;
+  return new StorageFault(error instanceof Error ? error.message : 'storage broke', { cause: error });
+}
+
+/** The core's reason as the error that callers get. */
 export function dropError(reason: DropReason, leader: NodeId | 0): NotLeaderError | ProposalDropped {
   return reason === 'no-leader' || reason === 'not-leader' ? new NotLeaderError(leader) : new ProposalDropped(reason);
 }

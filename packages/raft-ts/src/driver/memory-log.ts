@@ -6,11 +6,25 @@ export class MemoryLog implements StableLog {
   #base: { readonly index: Index; readonly term: Term };
   #entries: Entry[];
   #snapshot: SnapshotMeta | undefined;
+  #bytes = 0;
 
-  constructor(snapshot: SnapshotMeta | undefined, entries: readonly Entry[]) {
+  /** `retained`: entries up to the snapshot, its own included, that are still there for peers that lag. */
+  constructor(snapshot: SnapshotMeta | undefined, entries: readonly Entry[], retained: readonly Entry[] = []) {
     this.#snapshot = snapshot;
-    this.#base = { index: snapshot?.index ?? 0, term: snapshot?.term ?? 0 };
-    this.#entries = [...entries];
+    // The first retained entry only serves to know its term.
+    const [first] = retained;
+    this.#base = { index: first?.index ?? snapshot?.index ?? 0, term: first?.term ?? snapshot?.term ?? 0 };
+    this.#entries = [...retained.slice(1), ...entries];
+    this.#bytes = bytesOf(this.#entries);
+  }
+
+  get length(): number {
+    return this.#entries.length;
+  }
+
+  /** Payload bytes held. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
   firstIndex(): Index {
@@ -50,8 +64,11 @@ export class MemoryLog implements StableLog {
     if (first === undefined) return;
     const keep = first.index - this.#base.index - 1;
     if (keep < 0 || keep > this.#entries.length) throw new RangeError(`log gap before entry ${String(first.index)}`);
-    this.#entries.length = keep;
-    for (const entry of entries) this.#entries.push(entry);
+    if (keep < this.#entries.length) this.#bytes -= bytesOf(this.#entries.splice(keep));
+    for (const entry of entries) {
+      this.#entries.push(entry);
+      this.#bytes += entry.data.length;
+    }
   }
 
   /** A snapshot from the leader: the log is kept only where it is known to agree with it. */
@@ -60,6 +77,7 @@ export class MemoryLog implements StableLog {
     if (this.term(snapshot.index) === snapshot.term) return this.compact(snapshot.index);
     this.#base = { index: snapshot.index, term: snapshot.term };
     this.#entries = [];
+    this.#bytes = 0;
   }
 
   /** A snapshot of our own state: entries stay until `compact`. */
@@ -71,6 +89,13 @@ export class MemoryLog implements StableLog {
     const term = this.term(upTo);
     if (upTo <= this.#base.index || typeof term === 'string') return;
     this.#entries = this.#entries.slice(upTo - this.#base.index);
+    this.#bytes = bytesOf(this.#entries);
     this.#base = { index: upTo, term };
   }
+}
+
+function bytesOf(entries: readonly Entry[]): number {
+  let bytes = 0;
+  for (const entry of entries) bytes += entry.data.length;
+  return bytes;
 }

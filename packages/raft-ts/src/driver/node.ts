@@ -1,8 +1,7 @@
 /**
- * RaftNode drives the core: but for ticks, everything that it and its parts do to RaftCore happens in `#turn`, at most once
- * per turn of the event loop. A turn takes in what the disk finished, what peers sent, what callers proposed, and then
- * empties the core: messages leave in one batch per peer, one log batch goes to the disk while they travel, committed
- * entries are applied.
+ * RaftNode drives the core: but for ticks, everything that it and its parts do to RaftCore happens in a turn. A turn takes
+ * in what the disk finished, what peers sent, what callers proposed, and then empties the core: messages leave in one batch
+ * per peer, one log batch goes to the disk while they travel, then committed entries are applied.
  *
  * Promised: answers that depend on the disk leave after the disk; entries are applied once, in order, after they are
  * durable here; a proposal's failure says whether it may still be committed. Any failure of disk, state machine or an
@@ -12,7 +11,6 @@
  */
 import { RaftCore } from '../core/raft.ts';
 import type {
-  AppendTask,
   ConfChange,
   ConfState,
   Index,
@@ -21,82 +19,87 @@ import type {
   NodeId,
   Ready,
   Role,
-  SnapshotMeta,
   Status,
   Term,
 } from '../core/types.ts';
+import type { IncomingSnapshot } from '../ports.ts';
 import { Applier } from './applier.ts';
-import { dropError, NodeClosed, NotLeaderError, ProposalDropped, TransferFailed } from './errors.ts';
+import { CatchUps } from './catchups.ts';
+import { Compaction } from './compaction.ts';
+import { dropError, faultOf, NodeClosed, ProposalDropped } from './errors.ts';
+import { handOver } from './handover.ts';
+import { Inbox } from './inbox.ts';
+import { Inlet } from './inlet.ts';
+import { Lease } from './lease.ts';
+import { Mail } from './mail.ts';
 import type { MemoryLog } from './memory-log.ts';
+import type { NodeMetrics } from './metrics.ts';
+import { Metrics } from './metrics.ts';
 import type { RaftNodeOptions, Settings } from './options.ts';
-import { settingsOf } from './options.ts';
+import { coreConfigOf, settingsOf } from './options.ts';
 import type { Outcome } from './pending.ts';
 import { Waiter } from './pending.ts';
+import { promoteWhenCaughtUp } from './promote.ts';
 import { ReadBarriers } from './reads.ts';
 import type { RecoveredNode } from './recover.ts';
 import { recover } from './recover.ts';
 import { Snapshotter } from './snapshotter.ts';
 import { Ticker } from './ticker.ts';
+import { Transfer } from './transfer.ts';
+import { Turns } from './turns.ts';
+import { Writes } from './writes.ts';
 
+/** `leader` is 0 when none is known. */
 export interface NodeState {
   readonly role: Role;
   readonly term: Term;
   readonly leader: NodeId | 0;
 }
 
-interface Proposal<R> {
-  readonly data: Uint8Array;
-  readonly waiter: Waiter<Outcome<R>>;
+/** Aborting the signal rejects the call: with the signal's reason if nothing was begun, else with `OutcomeUnknown`. */
+export interface AskOptions {
+  readonly signal?: AbortSignal;
 }
 
-interface Write {
-  readonly task: AppendTask;
-  done: boolean;
-}
-
-interface CatchUp {
-  readonly id: NodeId;
-  readonly maxLag: number;
-  readonly waiter: Waiter<void>;
-}
-
-const inboxMessages = 8192;
-const queuedProposals = 65_536;
-const waitingReads = 65_536;
-const proposalsPerEntryBatch = 4096;
-/** Apply tasks of one turn; the rest waits for the next, so that a long replay does not starve heartbeats. */
+/** Rounds of applying in one turn; the rest waits for the next, so that a long replay does not starve heartbeats. */
 const appliesPerTurn = 8;
 
+/**
+ * One member of a group: the core together with a log, snapshots, a state machine, a transport and a clock. `R` is
+ * what the state machine answers. All methods may be called at any time, from anywhere.
+ */
 export class RaftNode<R> {
   readonly #settings: Settings<R>;
   readonly #core: RaftCore;
   readonly #log: MemoryLog;
-  readonly #snapshotter: Snapshotter<R>;
+  readonly #metrics = new Metrics();
+  readonly #turns: Turns;
+  readonly #inbox: Inbox;
+  readonly #inlet: Inlet<R>;
+  readonly #mail: Mail;
+  readonly #writes: Writes;
+  readonly #lease: Lease;
   readonly #reads: ReadBarriers;
-  readonly #ticker: Ticker;
   readonly #applier: Applier<R>;
+  readonly #snapshotter: Snapshotter<R>;
+  readonly #compaction: Compaction<R>;
+  readonly #catchUps: CatchUps;
+  readonly #ticker: Ticker;
 
-  #scheduled = false;
   #stopped = false;
   #fault: Error | undefined;
   #closing: Promise<void> | undefined;
-
+  /** Callers' requests that wait for a turn. */
+  #asked = 0;
   #events: (() => void)[] = [];
-  #inbox: Message[] = [];
-  readonly #outgoing = new Map<NodeId, Message[]>();
   readonly #unreachable = new Set<NodeId>();
-
-  #queue: Proposal<R>[] = [];
-  #transfer: Waiter<NodeId> | undefined;
-  #catchUps: CatchUp[] = [];
-
-  #writes: Write[] = [];
-  #newestSnapshot: Index;
+  readonly #transfer: Transfer;
 
   #state: NodeState;
   readonly #stateHandlers = new Set<(state: NodeState) => void>();
   readonly #faultHandlers: ((fault: Error) => void)[] = [];
 
+  /** Rejects when the disk cannot be read, or holds what no Raft log can hold; RangeError for impossible options. */
   static async open<R>(options: RaftNodeOptions<R>): Promise<RaftNode<R>> {
     const settings = settingsOf(options);
     const recovered = await recover(settings);
@@ -106,42 +109,56 @@ export class RaftNode<R> {
   }
 
   private constructor(settings: Settings<R>, recovered: RecoveredNode) {
-    const { runtime, id, trace } = settings;
+    const { runtime, transport, tickMs, electionTicks } = settings;
     const { log, from } = recovered;
+    const metrics = this.#metrics;
     this.#settings = settings;
     this.#log = log;
-    const config = {
-      id,
-      electionTicks: settings.electionTicks,
-      heartbeatTicks: settings.heartbeatTicks,
-      preVote: true,
-      checkQuorum: true,
-      stepDownOnRemoval: true,
-      limits: settings.limits,
-      random: runtime.random,
-    };
-    this.#core = new RaftCore(trace === undefined ? config : { ...config, trace }, log, from);
+    this.#core = new RaftCore(coreConfigOf(settings), log, from);
+    this.#state = { role: 'follower', term: from.hardState.term, leader: 0 };
+    this.#transfer = new Transfer(settings.id);
+    this.#turns = new Turns(runtime, () => this.#turn());
+    this.#inbox = new Inbox(settings, metrics);
+    this.#mail = new Mail({ runtime, transport, metrics, commitDelayMs: settings.commitDelayMs });
+    const host = this.#host();
+    this.#writes = new Writes({ log: settings.log, metrics, done: () => this.#turns.soon(), fail: host.fail });
     const snapshot = log.snapshot();
-    this.#newestSnapshot = snapshot === 'not-ready' ? 0 : snapshot.index;
     this.#applier = new Applier(settings, this.#core, {
+      ...host,
       applied: snapshot === 'not-ready' ? { term: 0, index: 0 } : { term: snapshot.term, index: snapshot.index },
       conf: from.conf,
-      run: (event) => this.#run(event),
-      fail: (error) => this.#fail(error),
+      beforeConfig: () => this.#mail.flushAll(),
     });
-    this.#state = { role: 'follower', term: from.hardState.term, leader: 0 };
+    this.#inlet = new Inlet(settings, { core: this.#core, pending: this.#applier.proposals, metrics });
+    this.#lease = new Lease(electionTicks * tickMs - settings.leaseMarginMs);
     this.#reads = new ReadBarriers(this.#core, {
-      retryTicks: settings.electionTicks,
+      retryTicks: electionTicks,
       firstToken: runtime.random.uint32() * 2 ** 20 + 1,
+      lease: this.#lease,
+      metrics,
     });
     this.#snapshotter = new Snapshotter(settings, {
-      run: (event) => this.#run(event),
+      ...host,
       step: (message) => this.#stopped || this.#core.step(message),
-      report: (peer, ok) => this.#stopped || this.#core.snapshotReport(peer, ok),
+      sent: (peer, ok) => this.#snapshotSent(peer, ok),
       isStale: (message) => this.#isStaleSnapshot(message),
-      taken: (meta) => this.#snapshotTaken(meta),
+      taken: (meta) => this.#compaction.taken(meta),
     });
-    this.#ticker = new Ticker(runtime, settings.tickMs, (ticks) => this.#tick(ticks));
+    const { applier, snapshotter } = { applier: this.#applier, snapshotter: this.#snapshotter };
+    this.#compaction = new Compaction(settings, { ...host, core: this.#core, log, applier, snapshotter });
+    this.#catchUps = new CatchUps(this.#core);
+    this.#ticker = new Ticker(runtime, tickMs, (ticks, skipped) => this.#tick(ticks, skipped));
+  }
+
+  /** What the node's parts may ask of it. */
+  #host() {
+    return {
+      metrics: this.#metrics,
+      run: (event: () => void) => this.#run(event),
+      isStopped: () => this.#stopped,
+      trace: (kind: string, detail: Readonly<Record<string, unknown>>) => this.#trace(kind, detail),
+      fail: (error: unknown) => this.#fail(error),
+    };
   }
 
   #start(): void {
@@ -149,42 +166,58 @@ export class RaftNode<R> {
     transport.onMessages((messages) => this.#receive(messages));
     transport.onUnreachable((id) => {
       this.#unreachable.add(id);
-      this.#schedule();
+      this.#turns.later();
     });
-    transport.onSnapshot((message, chunks) => this.#snapshotter.receive(message, chunks));
+    transport.onSnapshot((message, chunks) => this.#receiveSnapshot(message, chunks));
     transport.setPeers(peers);
+    this.#trace('opened', { ...this.#state, applied: this.#applier.applied.index, lastIndex: this.#log.lastIndex() });
     this.#ticker.start();
-    this.#schedule();
+    this.#turns.later();
   }
 
   // What callers ask for.
 
-  /** Resolves when the entry is committed and applied here. Rejections: see driver/errors.ts. */
-  propose(data: Uint8Array, options: { readonly signal?: AbortSignal } = {}): Promise<Outcome<R>> {
+  /**
+   * Resolves when the entry is committed and applied here. Rejections: see driver/errors.ts; at the latest after
+   * `proposalTimeoutMs`, whatever happens to the leader.
+   */
+  propose(data: Uint8Array, options: AskOptions = {}): Promise<Outcome<R>> {
     return new Promise((resolve, reject) => {
-      if (this.#stopped) return reject(new NodeClosed({ cause: this.#fault }));
+      if (this.#stopped) return reject(this.#closedError());
       if (data.length === 0) return reject(new RangeError('Cannot propose: the entry is empty'));
-      if (data.length > this.#settings.maxProposalBytes) return reject(new ProposalDropped('too-large'));
-      if (this.#queue.length + this.#applier.proposals.size >= queuedProposals)
-        return reject(new ProposalDropped('queue-full'));
-      const waiter = this.#waiter(resolve, reject, options);
-      this.#queue.push({ data, waiter });
-      this.#schedule();
+      const refusal = this.#inlet.refusal(data);
+      if (refusal !== undefined) return reject(refusal);
+      this.#inlet.push(data, this.#waiter(resolve, reject, options));
+      // Nothing to share a write with, and nobody who would wait longer for it.
+      if (this.#inlet.size === 1 && this.#applier.proposals.size === 0) this.#turns.soon();
+      else this.#turns.later();
     });
   }
 
-  /** Resolves when this node's state machine holds everything that was committed when this was called. */
-  readBarrier(options: { readonly signal?: AbortSignal } = {}): Promise<Index> {
+  /**
+   * Resolves when this node's state machine holds everything that was committed when this was called. 'lease': a leader
+   * that holds a lease (option `leaseReads`) asks nobody; without one this is a quorum read.
+   */
+  readBarrier(options: AskOptions & { readonly mode?: 'quorum' | 'lease' } = {}): Promise<Index> {
     return new Promise((resolve, reject) => {
-      if (this.#stopped) return reject(new NodeClosed({ cause: this.#fault }));
-      if (this.#reads.size >= waitingReads) return reject(new ProposalDropped('queue-full'));
-      this.#reads.add(this.#waiter(resolve, reject, options));
-      this.#schedule();
+      if (this.#stopped) return reject(this.#closedError());
+      const byLease = options.mode === 'lease';
+      if (byLease && !this.#settings.leaseReads) {
+        return reject(new RangeError('Cannot read by lease: the option leaseReads is off'));
+      }
+      if (this.#reads.size >= this.#settings.bounds.maxReads) return reject(new ProposalDropped('queue-full'));
+      const waiter = this.#waiter(resolve, reject, options);
+      if (byLease && this.#reads.addByLease(waiter, this.#settings.runtime.now())) {
+        return this.#reads.release(this.#applier.applied.index);
+      }
+      this.#reads.add(waiter);
+      if (this.#reads.size === 1 && this.#applier.proposals.size === 0) this.#turns.soon();
+      else this.#turns.later();
     });
   }
 
   /** Resolves when the change is applied here and, if it goes through a joint configuration by itself, has left it. */
-  async changeMembers(change: ConfChange, options: { readonly signal?: AbortSignal } = {}): Promise<ConfState> {
+  async changeMembers(change: ConfChange, options: AskOptions = {}): Promise<ConfState> {
     const outcome = await this.#ask<Outcome<ConfState>>(options, (waiter) => {
       const proposed = this.#core.proposeConfChange(change);
       if (proposed.ok) this.#applier.confChanges.add(proposed.at, waiter);
@@ -194,30 +227,64 @@ export class RaftNode<R> {
   }
 
   /** Resolves when the peer's log is at most `maxLag` entries behind ours. Only the leader knows. */
-  waitCaughtUp(id: NodeId, options: { readonly maxLag?: number; readonly signal?: AbortSignal } = {}): Promise<void> {
+  waitCaughtUp(id: NodeId, options: AskOptions & { readonly maxLag?: number } = {}): Promise<void> {
     const { maxLag = 16, ...rest } = options;
-    return this.#ask(rest, (waiter) => this.#catchUps.push({ id, maxLag, waiter }), Number.POSITIVE_INFINITY);
+    return this.#ask(rest, (waiter) => this.#catchUps.add({ id, maxLag, waiter }), Number.POSITIVE_INFINITY);
+  }
+
+  /**
+   * Makes a learner a voter as soon as it is at most `maxLag` entries behind; resolves with the configuration then. Waits
+   * while another change is under way; rejects with NotLeaderError when this node stops leading, and with
+   * `ProposalDropped('not-member')` for a node that is not in the group.
+   */
+  promoteWhenCaughtUp(id: NodeId, options: AskOptions & { readonly maxLag?: number } = {}): Promise<ConfState> {
+    return promoteWhenCaughtUp(this, { id, runtime: this.#settings.runtime, retryMs: this.#electionMs, ...options });
   }
 
   /** Hands leadership to `to`, or to the best placed voter; resolves with the new leader. */
   transferLeadership(to?: NodeId): Promise<NodeId> {
-    const limitMs = this.#settings.electionTicks * this.#settings.tickMs * 3;
     return this.#ask(
       {},
       (waiter) => {
         const started = this.#core.transferLeadership(to ?? 'best');
         if (started !== 'started') return waiter.reject(dropError(started, this.#core.status().leader));
-        this.#transfer?.reject(new TransferFailed());
-        this.#transfer = waiter;
+        this.#transfer.begin(waiter);
       },
-      limitMs,
+      this.#electionMs * 3,
     );
   }
 
+  /** What this node knows now; a copy. `applied`: what its state machine holds. */
   status(): Status {
     return { ...this.#core.status(), applied: this.#applier.applied.index };
   }
 
+  /** Counters since `open`, and what is waiting now. */
+  metrics(): NodeMetrics {
+    const { commit, lastIndex, progress } = this.#core.status();
+    const lags = progress.map(({ match }) => lastIndex - match);
+    return {
+      counters: this.#metrics.counters(),
+      gauges: {
+        queuedProposals: this.#inlet.size,
+        pendingProposals: this.#applier.proposals.size,
+        waitingReads: this.#reads.size,
+        inboxMessages: this.#inbox.size,
+        writesInFlight: this.#writes.size,
+        applyTasks: this.#applier.tasks,
+        snapshotsSending: this.#snapshotter.sendingCount,
+        logEntriesInMemory: this.#log.length,
+        logBytesInMemory: this.#log.bytes,
+        commitIndex: commit,
+        appliedIndex: this.#applier.applied.index,
+        lastIndex,
+        largestLag: Math.max(0, ...lags),
+      },
+      commitLatency: this.#metrics.latency(),
+    };
+  }
+
+  /** What should never be; empty when all is well. Cheap enough to be asked every few seconds. */
   invariants(): readonly string[] {
     return this.#core.invariants();
   }
@@ -229,12 +296,13 @@ export class RaftNode<R> {
     return () => void this.#stateHandlers.delete(handle);
   }
 
-  /** Called once when the node stops because something broke; at once if that has already happened. */
+  /** Called once, with a RaftFault, when the node stops because something broke; at once if it has already happened. */
   onFault(handle: (fault: Error) => void): void {
     if (this.#fault !== undefined) handle(this.#fault);
     else this.#faultHandlers.push(handle);
   }
 
+  /** Where the other nodes are now; the transport says what an address looks like. Replaces all earlier ones. */
   setPeers(peers: ReadonlyMap<NodeId, string>): void {
     this.#settings.transport.setPeers(peers);
   }
@@ -244,14 +312,21 @@ export class RaftNode<R> {
     this.#run(() => this.#core.campaign());
   }
 
-  /** Hands leadership over if it can, then stops and closes transport and log. Calling it twice does no harm. */
+  /**
+   * Hands leadership over if it can (unless told not to), which takes a few election timeouts at most, then stops and
+   * closes transport and log. Calling it twice does no harm.
+   */
   close(options: { readonly transfer?: boolean } = {}): Promise<void> {
     this.#closing ??= this.#close(options.transfer ?? true);
     return this.#closing;
   }
 
   async #close(transfer: boolean): Promise<void> {
-    if (transfer) await this.#handOver();
+    if (transfer) await handOver(this, { ...this.#settings, isStopped: () => this.#stopped });
+    if (!this.#stopped) {
+      this.#mail.flushAll();
+      this.#writes.begin();
+    }
     this.#stop(new NodeClosed());
     await this.#snapshotter.close();
     await this.#applier.close();
@@ -259,37 +334,36 @@ export class RaftNode<R> {
     await this.#settings.log.close();
   }
 
-  /** A leader that has only just won knows of nobody who could take over; it hears from them within a few ticks. */
-  async #handOver(): Promise<void> {
-    const { id, runtime, tickMs, electionTicks } = this.#settings;
-    for (let attempt = 0; attempt < electionTicks; attempt++) {
-      const othersVote = this.#applier.conf.voters.some((voter) => voter !== id);
-      if (this.#stopped || !othersVote || this.#core.status().role !== 'leader') return;
-      const error = await this.transferLeadership().catch((reason: unknown) => reason);
-      if (!(error instanceof ProposalDropped)) return;
-      await new Promise<void>((resolve) => runtime.setTimer(tickMs, resolve));
-    }
+  get #electionMs(): number {
+    return this.#settings.electionTicks * this.#settings.tickMs;
+  }
+
+  #closedError(): NodeClosed {
+    return new NodeClosed(this.#fault === undefined ? undefined : { cause: this.#fault });
   }
 
   #waiter<T>(
     resolve: (value: T) => void,
     reject: (reason: unknown) => void,
-    options: { readonly signal?: AbortSignal },
+    options: AskOptions,
     limitMs = this.#settings.proposalTimeoutMs,
   ): Waiter<T> {
-    return new Waiter(resolve, reject, { deadlineMs: this.#settings.runtime.now() + limitMs, signal: options.signal });
+    const beganMs = this.#settings.runtime.now();
+    return new Waiter(resolve, reject, { beganMs, deadlineMs: beganMs + limitMs, signal: options.signal });
   }
 
   /** Runs `begin` in the node's next turn, where the core may be called. */
-  #ask<T>(
-    options: { readonly signal?: AbortSignal },
-    begin: (waiter: Waiter<T>) => void,
-    limitMs?: number,
-  ): Promise<T> {
+  #ask<T>(options: AskOptions, begin: (waiter: Waiter<T>) => void, limitMs?: number): Promise<T> {
     return new Promise((resolve, reject) => {
+      if (this.#stopped) return reject(this.#closedError());
+      if (this.#asked + this.#catchUps.size + this.#applier.confChanges.size >= this.#settings.bounds.maxRequests) {
+        return reject(new ProposalDropped('queue-full'));
+      }
       const waiter = this.#waiter(resolve, reject, options, limitMs);
+      this.#asked += 1;
       this.#run(() => {
-        if (this.#stopped) waiter.reject(new NodeClosed({ cause: this.#fault }));
+        this.#asked -= 1;
+        if (this.#stopped) waiter.reject(this.#closedError());
         else if (!waiter.settled) begin(waiter);
       });
     });
@@ -300,110 +374,109 @@ export class RaftNode<R> {
   #run(event: () => void): void {
     if (this.#stopped) return event();
     this.#events.push(event);
-    this.#schedule();
-  }
-
-  #schedule(): void {
-    if (this.#scheduled || this.#stopped) return;
-    this.#scheduled = true;
-    this.#settings.runtime.defer(() => {
-      this.#scheduled = false;
-      if (!this.#stopped) this.#turn();
-    });
+    this.#turns.later();
   }
 
   #turn(): void {
+    if (this.#stopped) return;
     try {
+      this.#metrics.turns += 1;
       this.#takeEvents();
       this.#takeInbox();
-      this.#takeProposals();
+      this.#inlet.take();
       this.#reads.ask();
       this.#emptyCore();
-      this.#checkCatchUps();
+      const begun = this.#sendAndWrite();
+      if (!this.#applier.runnable) this.#finishTurn();
+      // The store begins a write in a microtask of its own; the disk should not wait for the state machine.
+      else if (begun) queueMicrotask(this.#applyInTurn);
+      else this.#apply();
     } catch (error) {
       this.#fail(error);
     }
   }
 
+  readonly #applyInTurn = (): void => {
+    if (this.#stopped) return;
+    try {
+      this.#apply();
+    } catch (error) {
+      this.#fail(error);
+    }
+  };
+
+  #apply(): void {
+    const { runtime, bounds } = this.#settings;
+    const beganMs = runtime.now();
+    for (let round = 0, nowMs = beganMs; round < appliesPerTurn && nowMs - beganMs <= bounds.maxApplyMs; round++) {
+      if (!this.#applier.next(nowMs)) break;
+      this.#emptyCore();
+      nowMs = runtime.now();
+    }
+    this.#sendAndWrite();
+    if (this.#applier.runnable) this.#turns.later();
+    this.#finishTurn();
+  }
+
+  /**
+   * Peers need longer than our own disk, so their messages get out of the process first: handing a write to the thread
+   * pool may cost this thread its turn on the processor. Says whether the disk is at work on something new.
+   */
+  #sendAndWrite(): boolean {
+    const sends = this.#mail.flush();
+    if (!this.#writes.hasUnbegun) return false;
+    if (sends) this.#settings.runtime.defer(this.#beginWrites);
+    else this.#beginWrites();
+    return !sends;
+  }
+
+  readonly #beginWrites = (): void => {
+    if (!this.#stopped) this.#writes.begin();
+  };
+
+  #finishTurn(): void {
+    this.#reads.release(this.#applier.applied.index);
+    if (this.#reads.waitingToAsk) this.#turns.later();
+    this.#compaction.snapshotIfDue();
+    this.#catchUps.check(this.#settings.runtime.now());
+  }
+
   #takeEvents(): void {
-    const events = this.#events;
-    this.#events = [];
-    for (const event of events) event();
+    // Taken out one by one: when one breaks the node, `#stop` answers those that are left.
+    for (let event = this.#events.shift(); event !== undefined; event = this.#events.shift()) event();
     for (const id of this.#unreachable) this.#core.peerUnreachable(id);
     this.#unreachable.clear();
+    this.#reportWrites();
   }
 
   #receive(messages: readonly Message[]): void {
     if (this.#stopped) return;
-    for (const message of messages) {
-      if (message.to !== this.#settings.id || message.from === message.to) continue;
-      // Losing messages is allowed; holding ever more of them is not.
-      if (this.#inbox.length >= inboxMessages) break;
-      this.#inbox.push(message);
-    }
-    this.#schedule();
+    this.#inbox.push(messages);
+    // A busy disk or many waiting callers make it worthwhile to take in more at once.
+    if (this.#writes.size === 0 || this.#applier.proposals.size <= 1) this.#turns.soon();
+    else this.#turns.later();
   }
 
   #takeInbox(): void {
-    const inbox = this.#inbox;
-    this.#inbox = [];
-    for (const message of inbox) {
-      // A snapshot without its bytes is no snapshot: those come through the snapshotter.
-      if (message.type !== 'snapshot') this.#core.step(message);
-    }
+    for (const message of this.#inbox.take()) this.#core.step(message);
   }
 
-  #takeProposals(): void {
-    if (this.#queue.length === 0) return;
-    const queue = this.#queue;
-    this.#queue = [];
-    let group: Proposal<R>[] = [];
-    let bytes = 0;
-    for (const proposal of queue) {
-      if (proposal.waiter.settled) continue;
-      if (
-        bytes + proposal.data.length > this.#settings.limits.maxMessageBytes ||
-        group.length >= proposalsPerEntryBatch
-      ) {
-        this.#proposeGroup(group);
-        group = [];
-        bytes = 0;
-      }
-      group.push(proposal);
-      bytes += proposal.data.length;
-    }
-    this.#proposeGroup(group);
-  }
-
-  #proposeGroup(group: readonly Proposal<R>[]): void {
-    if (group.length === 0) return;
-    const proposed = this.#core.propose(group.map((proposal) => proposal.data));
-    if (!proposed.ok) {
-      for (const { waiter } of group) waiter.reject(dropError(proposed.reason, proposed.leader));
-      return;
-    }
-    let { index } = proposed.at;
-    for (const { waiter } of group) {
-      this.#applier.proposals.add({ term: proposed.at.term, index }, waiter);
-      index += 1;
-    }
+  #receiveSnapshot(message: InstallSnapshot, chunks: IncomingSnapshot): Promise<void> {
+    const { id } = this.#settings;
+    if (message.to !== id || message.from === id)
+      return Promise.reject(new Error('Cannot receive snapshot: not for me'));
+    return this.#snapshotter.receive(message, chunks);
   }
 
   #emptyCore(): void {
-    let budget = appliesPerTurn;
-    for (;;) {
-      while (this.#core.hasReady()) this.#handle(this.#core.takeReady());
-      if (budget === 0 || !this.#applier.next()) break;
-      budget -= 1;
-    }
-    if (this.#applier.runnable) this.#schedule();
-    this.#reads.release(this.#applier.applied.index);
-    this.#flush();
-    this.#snapshotIfDue();
+    while (this.#core.hasReady()) this.#handle(this.#core.takeReady());
   }
 
   #handle(ready: Ready): void {
     if (ready.state !== undefined) this.#changeState(ready.state);
+    // The clock is read before the heartbeats of the round leave.
+    if (ready.round !== undefined) this.#lease.sent(ready.round, this.#settings.runtime.now());
+    if (ready.confirmedRound !== undefined) this.#lease.confirmed(ready.confirmedRound);
     for (const message of ready.send) this.#post(message);
     if (ready.append !== undefined) this.#write(ready.append);
     if (ready.apply !== undefined) this.#applier.push(ready.apply);
@@ -412,132 +485,70 @@ export class RaftNode<R> {
   }
 
   #post(message: Message): void {
-    if (message.type === 'snapshot') return this.#snapshotter.send(message);
-    const batch = this.#outgoing.get(message.to);
-    if (batch === undefined) this.#outgoing.set(message.to, [message]);
-    else batch.push(message);
-  }
-
-  #flush(): void {
-    if (this.#outgoing.size === 0) return;
-    const batches = [...this.#outgoing];
-    this.#outgoing.clear();
-    for (const [to, batch] of batches) this.#settings.transport.send(to, batch);
+    if (message.type !== 'snapshot') return this.#mail.post(message);
+    this.#compaction.sending(message.to, message.snapshot.index);
+    this.#snapshotter.send(message);
   }
 
   #changeState(state: NonNullable<Ready['state']>): void {
     const { role, term, leader, transferee } = state;
     const old = this.#state;
     this.#state = { role, term, leader };
-    if (this.#transfer !== undefined) this.#watchTransfer(this.#transfer, leader, transferee);
+    this.#transfer.saw(leader, transferee);
     if (old.role === role && old.term === term && old.leader === leader) return;
+    this.#lease.reset();
+    if (role !== 'leader' && old.role === 'leader') {
+      this.#snapshotter.stopSending();
+      this.#compaction.releaseAll();
+    }
+    if (leader !== 0 && (leader !== old.leader || term !== old.term)) this.#metrics.leaderChanges += 1;
+    if (role !== old.role && (role === 'precandidate' || old.role === 'follower') && role !== 'leader') {
+      this.#metrics.elections += 1;
+    }
     for (const handle of this.#stateHandlers) handle(this.#state);
   }
 
-  #watchTransfer(waiter: Waiter<NodeId>, leader: NodeId | 0, transferee: NodeId | 0): void {
-    const { id } = this.#settings;
-    if (leader === 0) return;
-    if (leader !== id) waiter.resolve(leader);
-    else if (transferee === 0) waiter.reject(new TransferFailed());
-    if (waiter.settled) this.#transfer = undefined;
-  }
-
-  #tick(ticks: number): void {
+  #tick(ticks: number, skipped: number): void {
     if (this.#stopped) return;
     const nowMs = this.#settings.runtime.now();
+    this.#metrics.ticks += ticks;
+    this.#metrics.ticksSkipped += skipped;
     try {
       for (let i = 0; i < ticks; i++) this.#core.tick();
       this.#applier.expire(nowMs);
-      this.#expireOthers(nowMs);
       this.#reads.tick(nowMs, this.#state.leader);
+      this.#compaction.tick(nowMs);
     } catch (error) {
       return this.#fail(error);
     }
-    this.#schedule();
-  }
-
-  #expireOthers(nowMs: number): void {
-    if (this.#transfer !== undefined && this.#transfer.deadlineMs <= nowMs) {
-      this.#transfer.reject(new TransferFailed());
-      this.#transfer = undefined;
-    }
-  }
-
-  #checkCatchUps(): void {
-    if (this.#catchUps.length === 0) return;
-    const { role, leader, progress, lastIndex } = this.#core.status();
-    for (const { id, maxLag, waiter } of this.#catchUps) {
-      const peer = progress.find((candidate) => candidate.id === id);
-      if (role !== 'leader') waiter.reject(new NotLeaderError(leader));
-      else if (peer === undefined) waiter.reject(new ProposalDropped('not-member'));
-      else if (peer.state === 'replicate' && lastIndex - peer.match <= maxLag) waiter.resolve();
-    }
-    this.#catchUps = this.#catchUps.filter(({ waiter }) => !waiter.settled);
+    this.#transfer.expire(nowMs);
+    this.#turns.soon();
   }
 
   // The disk.
 
-  /** Batches become durable in the order given, but one that needs no sync may be answered before its elders. */
-  #write(task: AppendTask): void {
-    const { hardState, snapshot, entries, mustSync } = task;
-    if (snapshot !== undefined) this.#newestSnapshot = Math.max(this.#newestSnapshot, snapshot.index);
-    const batch = {
-      entries,
-      sync: mustSync || snapshot !== undefined,
-      ...(hardState === undefined ? {} : { hardState }),
-      ...(snapshot === undefined ? {} : { snapshot }),
-    };
-    const write: Write = { task, done: false };
-    this.#writes.push(write);
-    this.#settings.log.append(batch).then(
-      () => {
-        write.done = true;
-        this.#run(this.#reportWrites);
-      },
-      (error: unknown) => this.#fail(error),
-    );
+  #write(task: NonNullable<Ready['append']>): void {
+    if (task.snapshot !== undefined) this.#compaction.installing(task.snapshot);
+    this.#writes.add(task);
+    this.#reportWrites();
   }
 
-  readonly #reportWrites = (): void => {
-    while (!this.#stopped && this.#writes[0]?.done === true) {
-      const write = this.#writes.shift();
-      if (write !== undefined) this.#written(write.task);
+  #reportWrites(): void {
+    for (let task = this.#writes.next(); task !== undefined && !this.#stopped; task = this.#writes.next()) {
+      if (task.snapshot !== undefined) this.#log.install(task.snapshot);
+      this.#log.append(task.entries);
+      this.#core.appended(task);
+      for (const message of task.onDurable) this.#post(message);
+      if (task.snapshot !== undefined) this.#applier.restore(task.snapshot);
     }
-  };
-
-  #written(task: AppendTask): void {
-    if (task.snapshot !== undefined) this.#log.install(task.snapshot);
-    this.#log.append(task.entries);
-    this.#core.appended(task);
-    for (const message of task.onDurable) this.#post(message);
-    if (task.snapshot !== undefined) this.#applier.restore(task.snapshot);
   }
 
   // Snapshots.
 
-  #snapshotIfDue(): void {
-    const { snapshotEveryEntries, snapshotEveryBytes } = this.#settings;
-    if (this.#snapshotter.busy || this.#applier.restoring || this.#applier.applied.index <= this.#newestSnapshot)
-      return;
-    const entries = this.#applier.applied.index - this.#newestSnapshot;
-    if (entries < snapshotEveryEntries && this.#applier.bytesSinceSnapshot < snapshotEveryBytes) return;
-    this.#applier.bytesSinceSnapshot = 0;
-    this.#snapshotter.create(this.#applier.applied, this.#applier.conf).catch((error: unknown) => this.#fail(error));
-  }
-
-  async #snapshotTaken(meta: SnapshotMeta): Promise<void> {
-    const { log, snapshots, keepEntries } = this.#settings;
-    // The leader's snapshot overtook ours.
-    if (this.#stopped || meta.index <= this.#newestSnapshot) return;
-    this.#newestSnapshot = meta.index;
-    await log.append({ snapshot: meta, entries: [], sync: true });
+  #snapshotSent(peer: NodeId, ok: boolean): void {
     if (this.#stopped) return;
-    const current = this.#log.snapshot();
-    if (current !== 'not-ready' && current.index >= meta.index) return;
-    this.#log.snapshotTaken(meta);
-    this.#log.compact(Math.min(meta.index - keepEntries, this.#snapshotter.oldestSending()));
-    await log.compact(meta.index);
-    if (this.#newestSnapshot === meta.index) await snapshots.prune(1, meta.id);
+    this.#core.snapshotReport(peer, ok);
+    this.#compaction.prune().catch((error: unknown) => this.#fail(error));
   }
 
   #isStaleSnapshot(message: InstallSnapshot): boolean {
@@ -547,30 +558,36 @@ export class RaftNode<R> {
 
   // The end.
 
+  #trace(kind: string, detail: Readonly<Record<string, unknown>>): void {
+    const { id, trace } = this.#settings;
+    trace?.({ node: id, term: this.#state.term, kind, detail });
+  }
+
   #fail(error: unknown): void {
     if (this.#stopped) return;
-    this.#fault = error instanceof Error ? error : new Error('raft node broke', { cause: error });
-    this.#stop(this.#fault);
-    for (const handle of this.#faultHandlers) handle(this.#fault);
+    const fault = faultOf(error);
+    this.#fault = fault;
+    this.#trace('fault', { why: fault.message });
+    this.#stop(fault);
+    for (const handle of this.#faultHandlers) handle(fault);
   }
 
   #stop(reason: Error): void {
     if (this.#stopped) return;
     this.#stopped = true;
     this.#ticker.stop();
+    this.#mail.clear();
     const closed = reason instanceof NodeClosed ? reason : new NodeClosed({ cause: reason });
-    for (const { waiter } of this.#queue) waiter.reject(closed);
-    this.#queue = [];
+    this.#inlet.failAll(closed);
     this.#applier.failAll(reason);
-    for (const { waiter } of this.#catchUps) waiter.reject(closed);
-    this.#catchUps = [];
+    this.#catchUps.failAll(closed);
     this.#reads.failAll(closed);
-    this.#transfer?.reject(closed);
+    this.#transfer.fail(closed);
+    this.#inbox.take();
     // Events of a stopped node run at once: they only answer those who wait.
     const events = this.#events;
     this.#events = [];
-    this.#inbox = [];
-    this.#outgoing.clear();
     for (const event of events) event();
+    if (!(reason instanceof NodeClosed)) this.#snapshotter.stopSending();
   }
 }

@@ -1,6 +1,26 @@
-import type { ConfState, CoreLimits, NodeId, TraceEvent } from '../core/types.ts';
+import type { ConfState, CoreConfig, CoreLimits, NodeId, TraceEvent } from '../core/types.ts';
 import type { LogStore, Runtime, SnapshotStore, StateMachine, Transport } from '../ports.ts';
 
+/** Bounds of the node's own queues; beyond them callers get `ProposalDropped('queue-full')`, and messages are lost. */
+export interface NodeBounds {
+  /** Proposals waiting to be taken in, or taken in and not yet resolved. */
+  readonly maxProposals: number;
+  /** Payload bytes of proposals waiting to be taken in. */
+  readonly maxQueuedBytes: number;
+  readonly maxReads: number;
+  /** Membership changes, transfers and waits for a peer to catch up. */
+  readonly maxRequests: number;
+  /** Received messages, and their bytes, between two turns of the node. */
+  readonly maxInboxMessages: number;
+  readonly maxInboxBytes: number;
+  /** Larger snapshots are refused. */
+  readonly maxSnapshotBytes: number;
+  /** Entries given to the state machine before messages and disk get their turn again, and the time for it. */
+  readonly maxApplyEntries: number;
+  readonly maxApplyMs: number;
+}
+
+/** Times are in milliseconds, sizes in bytes. Whatever has a default may be left out. */
 export interface RaftNodeOptions<R> {
   readonly id: NodeId;
   readonly log: LogStore;
@@ -13,26 +33,47 @@ export interface RaftNodeOptions<R> {
    * given the same one, and the same initial state. A node that joins later is given none: the leader sends it all.
    */
   readonly bootstrap?: ConfState;
+  /**
+   * Makes this node the only voter of its group: the way out when the majority is lost for good. All of its log counts as
+   * committed; entries that the lost majority had committed and this node never got are gone. Take the survivor with the
+   * longest log. The other members must never be started again; join them anew under new ids. Give it once, not at every
+   * start.
+   */
+  readonly forceNewCluster?: boolean;
   readonly peers: ReadonlyMap<NodeId, string>;
   readonly tickMs?: number;
   readonly electionTicks?: number;
   readonly heartbeatTicks?: number;
+  /**
+   * Allows `readBarrier({ mode: 'lease' })`; must be the same on all nodes. Its price: after a leader's death or a restart
+   * nobody is elected for one election timeout. Rests on clocks that run almost equally fast; see `leaseMarginMs`.
+   */
+  readonly leaseReads?: boolean;
+  /** What a lease is shorter than the election timeout by; at least one tick. Default: a tenth of it plus one tick. */
+  readonly leaseMarginMs?: number;
+  /**
+   * How long a leader may keep back a message that tells followers nothing but a new commit index, in the hope that the
+   * next append carries it. 0: not at all.
+   */
+  readonly commitDelayMs?: number;
   /** A snapshot is taken after this many applied entries, or bytes, whichever comes first. */
   readonly snapshotEveryEntries?: number;
   readonly snapshotEveryBytes?: number;
   /** Entries behind the snapshot that stay in memory, so that a slow peer needs no snapshot. */
   readonly keepEntries?: number;
   readonly limits?: Partial<CoreLimits>;
+  readonly bounds?: Partial<NodeBounds>;
   readonly maxProposalBytes?: number;
   readonly proposalTimeoutMs?: number;
   /** A snapshot stream that makes no progress for so long is given up. */
   readonly snapshotStallMs?: number;
+  /** Events of core and driver as plain values, see `traceLine`. Called often; must not throw. */
   readonly trace?: (event: TraceEvent) => void;
 }
 
 type Optional = 'bootstrap' | 'trace';
-export type Settings<R> = Required<Omit<RaftNodeOptions<R>, Optional | 'limits'>> &
-  Pick<RaftNodeOptions<R>, Optional> & { readonly limits: CoreLimits };
+export type Settings<R> = Required<Omit<RaftNodeOptions<R>, Optional | 'limits' | 'bounds'>> &
+  Pick<RaftNodeOptions<R>, Optional> & { readonly limits: CoreLimits; readonly bounds: NodeBounds };
 
 const defaultLimits: CoreLimits = {
   maxMessageBytes: 1 << 20,
@@ -43,11 +84,27 @@ const defaultLimits: CoreLimits = {
   maxPendingReads: 4096,
 };
 
+const defaultBounds: NodeBounds = {
+  maxProposals: 65_536,
+  maxQueuedBytes: 64 << 20,
+  maxReads: 65_536,
+  maxRequests: 1024,
+  maxInboxMessages: 8192,
+  maxInboxBytes: 64 << 20,
+  maxSnapshotBytes: 64 * 2 ** 30,
+  maxApplyEntries: 4096,
+  maxApplyMs: 10,
+};
+
+/** Throws a RangeError for settings with which no cluster could work. */
 export function settingsOf<R>(options: RaftNodeOptions<R>): Settings<R> {
-  return {
-    tickMs: 100,
-    electionTicks: 10,
+  const { tickMs = 100, electionTicks = 10 } = options;
+  const settings: Settings<R> = {
     heartbeatTicks: 1,
+    forceNewCluster: false,
+    leaseReads: false,
+    leaseMarginMs: Math.ceil((electionTicks * tickMs) / 10) + tickMs,
+    commitDelayMs: 4,
     snapshotEveryEntries: 10_000,
     snapshotEveryBytes: 64 << 20,
     keepEntries: 500,
@@ -56,6 +113,43 @@ export function settingsOf<R>(options: RaftNodeOptions<R>): Settings<R> {
     proposalTimeoutMs: 10_000,
     snapshotStallMs: 30_000,
     ...options,
+    tickMs,
+    electionTicks,
     limits: { ...defaultLimits, ...options.limits },
+    bounds: { ...defaultBounds, ...options.bounds },
+  };
+  check(settings);
+  return settings;
+}
+
+function check<R>(settings: Settings<R>): void {
+  const { id, tickMs, electionTicks, heartbeatTicks, leaseReads, leaseMarginMs } = settings;
+  const refuse = (what: string): never => {
+    throw new RangeError(`Cannot open raft node: ${what}`);
+  };
+  if (!Number.isSafeInteger(id) || id < 1) refuse(`id ${String(id)} is not a positive integer`);
+  if (!(tickMs > 0)) refuse('tickMs must be positive');
+  if (!Number.isInteger(heartbeatTicks) || heartbeatTicks < 1) refuse('heartbeatTicks must be at least 1');
+  if (!Number.isInteger(electionTicks) || electionTicks <= heartbeatTicks) {
+    refuse('electionTicks must be more than heartbeatTicks');
+  }
+  if (leaseReads && leaseMarginMs < tickMs) refuse('leaseMarginMs must be at least tickMs');
+  const positive = { ...settings.limits, ...settings.bounds };
+  for (const [name, value] of Object.entries(positive)) if (!(value > 0)) refuse(`${name} must be positive`);
+}
+
+export function coreConfigOf<R>(settings: Settings<R>): CoreConfig {
+  const { id, electionTicks, heartbeatTicks, leaseReads, limits, runtime, trace } = settings;
+  return {
+    id,
+    electionTicks,
+    heartbeatTicks,
+    preVote: true,
+    checkQuorum: true,
+    stepDownOnRemoval: true,
+    leaseReads,
+    limits,
+    random: runtime.random,
+    ...(trace !== undefined && { trace }),
   };
 }

@@ -1,14 +1,17 @@
 /** Proposals whose outcome is awaited, by the index their entry got. */
 import type { EntryId, Index } from '../core/types.ts';
-import { OutcomeUnknown, ProposalDropped } from './errors.ts';
+import { OutcomeUnknown, Superseded } from './errors.ts';
+import type { Metrics } from './metrics.ts';
 
 export interface WaitOptions {
+  readonly beganMs: number;
   readonly deadlineMs: number;
   readonly signal?: AbortSignal | undefined;
 }
 
 /** One caller waiting for one answer; only the first answer counts. */
 export class Waiter<T> {
+  readonly beganMs: number;
   readonly deadlineMs: number;
   /** Where the core put the proposal, once it has; from then on giving up means not knowing. */
   at: EntryId | undefined;
@@ -20,6 +23,7 @@ export class Waiter<T> {
   constructor(resolve: (value: T) => void, reject: (reason: unknown) => void, options: WaitOptions) {
     this.#resolve = resolve;
     this.#reject = reject;
+    this.beganMs = options.beganMs;
     this.deadlineMs = options.deadlineMs;
     this.#signal = options.signal;
     if (this.#signal?.aborted) this.#onAbort();
@@ -51,6 +55,7 @@ export class Waiter<T> {
   }
 }
 
+/** The entry's place in the log, and the state machine's answer to it. */
 export interface Outcome<T> {
   readonly at: EntryId;
   readonly result: T;
@@ -65,6 +70,13 @@ interface Slot<T> {
 
 export class PendingEntries<T> {
   readonly #slots = new Map<Index, Slot<T>>();
+  /** Slots that are some other slot's `older`. */
+  #rivals: Slot<T>[] = [];
+  readonly #metrics: Metrics;
+
+  constructor(metrics: Metrics) {
+    this.#metrics = metrics;
+  }
 
   get size(): number {
     return this.#slots.size;
@@ -73,7 +85,10 @@ export class PendingEntries<T> {
   add(at: EntryId, waiter: Waiter<Outcome<T>>): void {
     const older = this.#slots.get(at.index);
     // Insertion order is deadline order, which `expire` relies on.
-    if (older !== undefined) this.#slots.delete(at.index);
+    if (older !== undefined) {
+      this.#slots.delete(at.index);
+      this.#rivals.push(older);
+    }
     this.#slots.set(at.index, { at, waiter, older });
     waiter.at = at;
   }
@@ -82,19 +97,24 @@ export class PendingEntries<T> {
    * The entry at `at` was applied; `result` answers its proposer, and every rival at that index is certainly lost.
    * `park` takes over a proposer who is to be answered later.
    */
-  applied(at: EntryId, result: T, park?: (waiter: Waiter<Outcome<T>>, outcome: Outcome<T>) => void): void {
+  applied(
+    at: EntryId,
+    result: T,
+    how: { readonly nowMs: number; readonly park?: (waiter: Waiter<Outcome<T>>, outcome: Outcome<T>) => void },
+  ): void {
     for (let slot = this.#take(at.index); slot !== undefined; slot = slot.older) {
-      if (slot.at.term === at.term && park !== undefined) park(slot.waiter, { at: slot.at, result });
-      else if (slot.at.term === at.term) slot.waiter.resolve({ at: slot.at, result });
-      else slot.waiter.reject(new ProposalDropped('superseded'));
+      if (slot.at.term !== at.term) this.#supersede(slot);
+      else if (how.park !== undefined) how.park(slot.waiter, { at: slot.at, result });
+      else {
+        this.#metrics.observeLatency(how.nowMs - slot.waiter.beganMs);
+        slot.waiter.resolve({ at: slot.at, result });
+      }
     }
   }
 
   /** Another kind of entry was applied at `index`. */
   superseded(index: Index): void {
-    for (let slot = this.#take(index); slot !== undefined; slot = slot.older) {
-      slot.waiter.reject(new ProposalDropped('superseded'));
-    }
+    for (let slot = this.#take(index); slot !== undefined; slot = slot.older) this.#supersede(slot);
   }
 
   /** A snapshot replaced the log up to `index`: what became of proposals in there cannot be told. */
@@ -102,20 +122,24 @@ export class PendingEntries<T> {
     for (const [at, slot] of this.#slots) {
       if (at > index) continue;
       this.#slots.delete(at);
-      rejectUnknown(slot);
+      this.#giveUp(slot);
     }
   }
 
   expire(nowMs: number): void {
+    if (this.#rivals.length > 0) {
+      this.#rivals = this.#rivals.filter(({ waiter }) => !waiter.settled);
+      for (const { at, waiter } of this.#rivals) if (waiter.deadlineMs <= nowMs) this.#forsake(at, waiter);
+    }
     for (const [index, slot] of this.#slots) {
       if (slot.waiter.deadlineMs > nowMs) return;
       this.#slots.delete(index);
-      rejectUnknown(slot);
+      this.#giveUp(slot);
     }
   }
 
   failAll(cause: unknown): void {
-    for (const slot of this.#slots.values()) rejectUnknown(slot, { cause });
+    for (const slot of this.#slots.values()) this.#giveUp(slot, { cause });
     this.#slots.clear();
   }
 
@@ -125,10 +149,20 @@ export class PendingEntries<T> {
     if (slot !== undefined) this.#slots.delete(index);
     return slot;
   }
-}
 
-function rejectUnknown<T>(first: Slot<T>, options?: ErrorOptions): void {
-  for (let slot: Slot<T> | undefined = first; slot !== undefined; slot = slot.older) {
-    slot.waiter.reject(new OutcomeUnknown(slot.at, options));
+  #supersede({ at, waiter }: Slot<T>): void {
+    if (!waiter.settled) this.#metrics.proposalsSuperseded += 1;
+    waiter.reject(new Superseded(at));
+  }
+
+  #giveUp(first: Slot<T>, options?: ErrorOptions): void {
+    for (let slot: Slot<T> | undefined = first; slot !== undefined; slot = slot.older) {
+      this.#forsake(slot.at, slot.waiter, options);
+    }
+  }
+
+  #forsake(at: EntryId, waiter: Waiter<Outcome<T>>, options?: ErrorOptions): void {
+    if (!waiter.settled) this.#metrics.proposalsUnknown += 1;
+    waiter.reject(new OutcomeUnknown(at, options));
   }
 }

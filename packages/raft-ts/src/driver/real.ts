@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Runtime } from '../ports.ts';
 
+/** The clock, timers and randomness of this machine. */
 export const nodeRuntime: Runtime = {
   now: () => performance.now(),
   setTimer(delayMs, run) {

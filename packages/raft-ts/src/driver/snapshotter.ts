@@ -1,23 +1,42 @@
-/** Moves snapshots: takes our own, streams them to peers, stores those that a leader streams to us. */
-import type { ConfState, EntryId, Index, InstallSnapshot, NodeId, SnapshotMeta } from '../core/types.ts';
+/**
+ * Moves snapshots: takes our own, streams them to peers, stores those that a leader streams to us. Every stream ends in
+ * bounded time and is reported, however it ends; a stream that broke off goes on, next time, behind what has been stored.
+ */
+import type { ConfState, EntryId, Index, InstallSnapshot, NodeId, SnapshotMeta, Term } from '../core/types.ts';
+import type { IncomingSnapshot, SnapshotSink } from '../ports.ts';
+import { SnapshotMismatch } from '../wal/errors.ts';
+import { storageFault } from './errors.ts';
+import type { Metrics } from './metrics.ts';
 import type { Settings } from './options.ts';
+import { abortable, observed, orAborted, Watchdog } from './streams.ts';
 
 export interface SnapshotHost {
+  readonly metrics: Metrics;
   /** Runs in the node's next turn, where the core may be called. */
   run(event: () => void): void;
   step(message: InstallSnapshot): void;
-  report(id: NodeId, ok: boolean): void;
+  /** The stream to `id` is over. */
+  sent(id: NodeId, ok: boolean): void;
   /** A snapshot with this index would tell this node nothing, or its sender is no longer leader. */
   isStale(message: InstallSnapshot): boolean;
   /** The stored snapshot of our own state; makes the log refer to it and drops what it covers. */
   taken(meta: SnapshotMeta): Promise<void>;
+  trace(kind: string, detail: Readonly<Record<string, unknown>>): void;
+  fail(error: unknown): void;
 }
 
 interface Stream {
+  readonly term: Term;
   readonly index: Index;
   readonly abort: AbortController;
 }
 
+interface Receiving extends Stream {
+  /** Settles when the stream no longer touches the disk; never rejects. */
+  readonly over: Promise<unknown>;
+}
+
+/** What is to happen, not something that broke. */
 class SnapshotRefused extends Error {
   override readonly name = 'SnapshotRefused';
 }
@@ -26,8 +45,10 @@ export class Snapshotter<R> {
   readonly #settings: Settings<R>;
   readonly #host: SnapshotHost;
   readonly #sending = new Map<NodeId, Stream>();
-  #receiving: Stream | undefined;
+  #receiving: Receiving | undefined;
   #creating: Promise<void> | undefined;
+  /** A partial snapshot that turned out not to be the beginning of what was sent. */
+  #distrusted: string | undefined;
   #closed = false;
 
   constructor(settings: Settings<R>, host: SnapshotHost) {
@@ -39,11 +60,12 @@ export class Snapshotter<R> {
     return this.#creating !== undefined;
   }
 
-  /** The oldest snapshot on its way to a peer, which will need the entries behind it. */
-  oldestSending(): Index {
-    let oldest = Number.MAX_SAFE_INTEGER;
-    for (const { index } of this.#sending.values()) oldest = Math.min(oldest, index);
-    return oldest;
+  get sendingCount(): number {
+    return this.#sending.size;
+  }
+
+  isSending(to: NodeId): boolean {
+    return this.#sending.has(to);
   }
 
   /** Must be called right after the entry `at` was applied. Rejects when the disk does. */
@@ -51,7 +73,10 @@ export class Snapshotter<R> {
     const { snapshots, machine } = this.#settings;
     const chunks = machine.snapshot();
     const work = snapshots.create({ term: at.term, index: at.index, conf }, chunks).then((meta) => {
-      return this.#closed ? undefined : this.#host.taken(meta);
+      if (this.#closed) return undefined;
+      this.#host.metrics.snapshotsTaken += 1;
+      this.#host.trace('snapshot-taken', { index: meta.index, id: meta.id });
+      return this.#host.taken(meta);
     });
     const done = work.finally(() => {
       this.#creating = undefined;
@@ -60,68 +85,169 @@ export class Snapshotter<R> {
     return done;
   }
 
+  // Sending.
+
   send(message: InstallSnapshot): void {
-    const { to } = message;
+    const { to, term, snapshot } = message;
     this.#sending.get(to)?.abort.abort(new SnapshotRefused('superseded by a newer stream'));
-    const stream: Stream = { index: message.snapshot.index, abort: new AbortController() };
+    const stream: Stream = { term, index: snapshot.index, abort: new AbortController() };
     this.#sending.set(to, stream);
-    const finish = (ok: boolean) => {
-      if (this.#sending.get(to) !== stream) return;
-      this.#sending.delete(to);
-      this.#host.run(() => this.#host.report(to, ok));
-    };
+    this.#host.metrics.messagesOut.snapshot += 1;
     this.#stream(message, stream.abort).then(
-      () => finish(true),
-      () => finish(false),
+      () => this.#sent(to, stream),
+      (error: unknown) => this.#sent(to, stream, error),
     );
+  }
+
+  /** Nobody waits for what a former leader sends. */
+  stopSending(): void {
+    const reason = new SnapshotRefused('no longer the leader');
+    for (const { abort } of this.#sending.values()) abort.abort(reason);
+    this.#sending.clear();
+  }
+
+  #sent(to: NodeId, stream: Stream, error?: unknown): void {
+    if (this.#sending.get(to) !== stream) return;
+    this.#sending.delete(to);
+    const { metrics } = this.#host;
+    const { index } = stream;
+    if (error === undefined) {
+      metrics.snapshotsSent += 1;
+      this.#host.trace('snapshot-sent', { to, index });
+    } else {
+      metrics.snapshotSendsFailed += 1;
+      this.#host.trace('snapshot-not-sent', { to, index, why: whyOf(error) });
+    }
+    this.#host.run(() => this.#host.sent(to, error === undefined));
   }
 
   async #stream(message: InstallSnapshot, abort: AbortController): Promise<void> {
     const watchdog = this.#watch(abort);
+    const { snapshots, transport } = this.#settings;
+    const { signal } = abort;
+    const { metrics } = this.#host;
+    const brokenDisk = (error: unknown): never => {
+      // A leader that cannot read its snapshot is no use to anybody: another one may.
+      if (!signal.aborted) this.#host.fail(storageFault(error));
+      throw error;
+    };
+    const work = async () => {
+      const { chunks } = await snapshots.open(message.snapshot.id).catch(brokenDisk);
+      const noticed = (bytes: number) => {
+        watchdog.alive();
+        metrics.snapshotBytesSent += bytes;
+      };
+      await transport.sendSnapshot(message, observed(chunks, { noticed, broken: brokenDisk }), signal);
+    };
     try {
-      const { chunks } = await this.#settings.snapshots.open(message.snapshot.id);
-      await this.#settings.transport.sendSnapshot(message, observed(chunks, watchdog.alive), abort.signal);
+      // Raced, so that a disk or transport that hangs is reported like any other failure.
+      await orAborted(work(), signal);
     } finally {
       watchdog.stop();
     }
   }
 
+  // Receiving.
+
   /** Stores what a leader streams, then steps its message; gives up the stream for a later leader's. */
-  async receive(message: InstallSnapshot, chunks: AsyncIterable<Uint8Array>): Promise<void> {
+  async receive(message: InstallSnapshot, chunks: IncomingSnapshot): Promise<void> {
     if (this.#closed) throw new SnapshotRefused('Cannot receive snapshot: node is closed');
+    this.#host.metrics.messagesIn.snapshot += 1;
     if (this.#host.isStale(message)) return this.#deliver(message);
-    if (this.#receiving !== undefined && message.snapshot.index < this.#receiving.index) {
+    const { term, snapshot } = message;
+    const current = this.#receiving;
+    if (current !== undefined && (term < current.term || (term === current.term && snapshot.index < current.index))) {
       throw new SnapshotRefused('Cannot receive snapshot: a newer one is being received');
     }
-    this.#receiving?.abort.abort(new SnapshotRefused('Cannot receive snapshot: a newer one began'));
-    const stream: Stream = { index: message.snapshot.index, abort: new AbortController() };
+    current?.abort.abort(new SnapshotRefused('Cannot receive snapshot: a newer one began'));
+    const abort = new AbortController();
+    const work = this.#receiveAfter(current?.over, message, { chunks, abort });
+    const stream: Receiving = { term, index: snapshot.index, abort, over: work.catch(() => {}) };
     this.#receiving = stream;
+    try {
+      await work;
+    } finally {
+      if (this.#receiving === stream) this.#receiving = undefined;
+    }
+  }
+
+  async #receiveAfter(
+    earlier: Promise<unknown> | undefined,
+    message: InstallSnapshot,
+    stream: { readonly chunks: IncomingSnapshot; readonly abort: AbortController },
+  ): Promise<void> {
+    const { metrics } = this.#host;
+    const { index } = message.snapshot;
     const watchdog = this.#watch(stream.abort);
     try {
-      const stored = await this.#store(message, chunks, { signal: stream.abort.signal, alive: watchdog.alive });
+      // Both may write to the same partial file.
+      await earlier;
+      const stored = await this.#store(message, stream.chunks, { signal: stream.abort.signal, watchdog });
+      metrics.snapshotsReceived += 1;
+      this.#host.trace('snapshot-received', { from: message.from, index });
       await this.#deliver({ ...message, snapshot: stored });
+    } catch (error) {
+      metrics.snapshotReceivesFailed += 1;
+      this.#host.trace('snapshot-not-received', { from: message.from, index, why: whyOf(error) });
+      throw error;
     } finally {
       watchdog.stop();
-      if (this.#receiving === stream) this.#receiving = undefined;
     }
   }
 
   async #store(
     message: InstallSnapshot,
-    chunks: AsyncIterable<Uint8Array>,
-    stream: { readonly signal: AbortSignal; readonly alive: () => void },
+    chunks: IncomingSnapshot,
+    stream: { readonly signal: AbortSignal; readonly watchdog: Watchdog },
   ): Promise<SnapshotMeta> {
-    const sink = await this.#settings.snapshots.receive(message.snapshot);
+    const { id } = message.snapshot;
+    const resume = chunks.resumeAt !== undefined && this.#distrusted !== id;
+    this.#distrusted = undefined;
+    const { snapshots } = this.#settings;
+    const sink = await this.#disk(snapshots.receive(message.snapshot, { resume }));
     try {
-      for await (const chunk of abortable(chunks, stream.signal)) {
-        stream.alive();
-        await sink.write(chunk);
-      }
+      if (resume) this.#resume(chunks, sink);
+      await this.#fill(sink, chunks, stream);
       stream.signal.throwIfAborted();
       if (this.#closed) throw new SnapshotRefused('Cannot receive snapshot: node is closed');
-      return await sink.commit();
+      return await this.#disk(sink.commit());
     } catch (error) {
-      await sink.abort();
+      if (error instanceof SnapshotMismatch) this.#distrusted = id;
+      // Whatever it says, the first error counts.
+      await sink.abort().catch(() => {});
+      throw error;
+    }
+  }
+
+  #resume(chunks: IncomingSnapshot, sink: SnapshotSink): void {
+    const { offset = 0, checksum } = sink;
+    this.#host.metrics.snapshotBytesResumed += offset;
+    chunks.resumeAt?.(offset, checksum);
+  }
+
+  async #fill(
+    sink: SnapshotSink,
+    chunks: IncomingSnapshot,
+    { signal, watchdog }: { readonly signal: AbortSignal; readonly watchdog: Watchdog },
+  ): Promise<void> {
+    const { maxSnapshotBytes } = this.#settings.bounds;
+    let bytes = sink.offset ?? 0;
+    for await (const chunk of abortable(chunks, signal)) {
+      watchdog.alive();
+      bytes += chunk.length;
+      this.#host.metrics.snapshotBytesReceived += chunk.length;
+      if (bytes > maxSnapshotBytes) throw new SnapshotRefused('Cannot receive snapshot: it is too large');
+      await this.#disk(sink.write(chunk));
+    }
+  }
+
+  /** A failing disk stops the node: what it kept of the snapshot is anybody's guess. */
+  async #disk<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      // Wrong bytes are the sender's doing, or the way's.
+      if (!this.#closed && !(error instanceof SnapshotMismatch)) this.#host.fail(storageFault(error));
       throw error;
     }
   }
@@ -135,15 +261,11 @@ export class Snapshotter<R> {
     });
   }
 
-  #watch(abort: AbortController): { readonly alive: () => void; readonly stop: () => void } {
+  #watch(abort: AbortController): Watchdog {
     const { runtime, snapshotStallMs } = this.#settings;
-    const expire = () => abort.abort(new SnapshotRefused('snapshot stream made no progress'));
-    let cancel = runtime.setTimer(snapshotStallMs, expire);
-    const alive = () => {
-      cancel();
-      cancel = runtime.setTimer(snapshotStallMs, expire);
-    };
-    return { alive, stop: () => cancel() };
+    return new Watchdog(runtime, snapshotStallMs, () =>
+      abort.abort(new SnapshotRefused('snapshot stream made no progress')),
+    );
   }
 
   async close(): Promise<void> {
@@ -152,37 +274,11 @@ export class Snapshotter<R> {
     for (const { abort } of this.#sending.values()) abort.abort(reason);
     this.#sending.clear();
     this.#receiving?.abort.abort(reason);
+    await this.#receiving?.over;
     await this.#creating;
   }
 }
 
-async function* observed(chunks: AsyncIterable<Uint8Array>, alive: () => void): AsyncIterable<Uint8Array> {
-  for await (const chunk of chunks) {
-    alive();
-    yield chunk;
-  }
-  alive();
-}
-
-/** Ends with the signal's reason even while the source is silent. */
-async function* abortable(chunks: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncIterable<Uint8Array> {
-  let onAbort = (): void => {};
-  const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => reject(signal.reason);
-    if (signal.aborted) onAbort();
-    else signal.addEventListener('abort', onAbort, { once: true });
-  });
-  aborted.catch(() => {});
-  const source = chunks[Symbol.asyncIterator]();
-  try {
-    for (;;) {
-      const next = await Promise.race([source.next(), aborted]);
-      if (next.done === true) return;
-      yield next.value;
-    }
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-    // Not awaited: a source that hangs would hold us as well.
-    source.return?.().catch(() => {});
-  }
+function whyOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -8,11 +8,11 @@ const slackMs = 2;
 export class Ticker {
   readonly #runtime: Runtime;
   readonly #tickMs: number;
-  readonly #onTicks: (ticks: number) => void;
+  readonly #onTicks: (ticks: number, skipped: number) => void;
   #lastMs = 0;
   #cancel: (() => void) | undefined;
 
-  constructor(runtime: Runtime, tickMs: number, onTicks: (ticks: number) => void) {
+  constructor(runtime: Runtime, tickMs: number, onTicks: (ticks: number, skipped: number) => void) {
     this.#runtime = runtime;
     this.#tickMs = tickMs;
     this.#onTicks = onTicks;
@@ -38,6 +38,7 @@ export class Ticker {
     this.#lastMs += passed * this.#tickMs;
     // Armed before the callback, which may stop us.
     this.#arm();
-    if (passed > 0) this.#onTicks(Math.min(passed, lateTicksMax));
+    const ticks = Math.min(passed, lateTicksMax);
+    if (ticks > 0) this.#onTicks(ticks, passed - ticks);
   }
 }

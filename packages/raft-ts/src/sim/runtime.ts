@@ -9,12 +9,14 @@ interface Event {
   cancelled: boolean;
 }
 
+/** What a virtual runtime needs from the real one. */
 export interface VirtualRuntimeOptions {
   readonly seed: number;
   /** Lets all promises that can settle do so, e.g. by waiting for one real turn of the event loop. */
   readonly settle: () => Promise<void>;
 }
 
+/** Time that passes only when it is told to, and timers in the order of time: the same seed gives the same run. */
 export class VirtualRuntime implements Runtime {
   readonly random: RandomSource;
   readonly #settle: () => Promise<void>;

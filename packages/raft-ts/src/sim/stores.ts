@@ -14,6 +14,7 @@ interface Queued {
   readonly reject: (reason: unknown) => void;
 }
 
+/** How fast the disk is. */
 export interface MemoryLogOptions {
   readonly runtime: Runtime;
   /** How long one group of batches takes to reach the disk; drawn anew for each group. */

@@ -2,9 +2,11 @@
  * A transport inside one process, over a network that is a function: it may deliver a parcel now, later, twice or
  * never. Used by tests and by the simulator; messages travel encoded, so the codec is exercised as well.
  */
-import { approximateSize, decodeBatch, encodeBatch } from '../codec/message.ts';
+import { decodeBatch, encodeBatch } from '../codec/message.ts';
 import type { InstallSnapshot, Message, NodeId } from '../core/types.ts';
 import type { Runtime, Transport } from '../ports.ts';
+import type { SnapshotHandler } from './memory-snapshot.ts';
+import { OutgoingSnapshot } from './memory-snapshot.ts';
 
 /** What is on its way: `deliver` hands it to the receiver as it is at that moment; calling it again delivers it twice. */
 export interface Parcel {
@@ -19,8 +21,7 @@ export interface Parcel {
 /** Decides the fate of a parcel. Returns false when the sender notices at once that the peer cannot be reached. */
 export type Network = (parcel: Parcel) => boolean;
 
-type SnapshotHandler = (message: InstallSnapshot, chunks: AsyncIterable<Uint8Array>) => Promise<void>;
-
+/** One node's end of a `MemoryBus`. */
 export class MemoryTransport implements Transport {
   readonly id: NodeId;
   readonly #bus: MemoryBus;
@@ -48,55 +49,17 @@ export class MemoryTransport implements Transport {
   }
 
   async sendSnapshot(message: InstallSnapshot, chunks: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void> {
-    const parts: Uint8Array[] = [];
-    let bytes = approximateSize(message);
-    for await (const chunk of chunks) {
-      signal.throwIfAborted();
-      parts.push(chunk);
-      bytes += chunk.length;
-    }
-    signal.throwIfAborted();
-    await new Promise<void>((resolve, reject) => {
-      const onAbort = () => reject(signal.reason);
-      signal.addEventListener('abort', onAbort, { once: true });
-      const answer = (error: unknown) => {
-        signal.removeEventListener('abort', onAbort);
-        if (error === undefined) resolve();
-        else reject(error);
-      };
-      const parcel = this.#snapshotParcel(message, bytes, parts, answer);
-      if (this.#closed || !this.#bus.network(parcel)) {
-        answer(new Error(`Cannot send snapshot: node ${String(message.to)} is unreachable`));
-      }
-    });
-  }
-
-  #snapshotParcel(
-    message: InstallSnapshot,
-    bytes: number,
-    parts: readonly Uint8Array[],
-    answer: (error: unknown) => void,
-  ): Parcel {
-    const { from, to } = message;
-    const acknowledge = (error: unknown) => {
-      const deliver = () => answer(error);
-      this.#bus.network({ from: to, to: from, kind: 'snapshot-ack', bytes: 64, messages: [], deliver });
-    };
-    const deliver = () => {
-      this.#bus
-        .find(to)
-        ?.receiveSnapshot(message, parts)
-        .then(() => acknowledge(undefined), acknowledge);
-    };
-    return { from, to, kind: 'snapshot', bytes, messages: [message], deliver };
+    if (this.#closed) throw new Error('Cannot send snapshot: the transport is closed');
+    const way = { network: this.#bus.network, sender: this, find: () => this.#bus.find(message.to) };
+    await new OutgoingSnapshot(message, chunks, way).run(signal);
   }
 
   receive(messages: readonly Message[]): void {
     if (!this.#closed) this.#messages(messages);
   }
 
-  receiveSnapshot(message: InstallSnapshot, parts: readonly Uint8Array[]): Promise<void> {
-    return this.#closed ? Promise.reject(new Error('closed')) : this.#snapshot(message, iterate(parts));
+  get snapshotHandler(): SnapshotHandler | undefined {
+    return this.#closed ? undefined : this.#snapshot;
   }
 
   setPeers(peers: ReadonlyMap<NodeId, string>): void {
@@ -130,6 +93,7 @@ export class MemoryBus {
     this.network = network;
   }
 
+  /** A transport for the node; an earlier one of the same node is closed. */
   join(id: NodeId): MemoryTransport {
     void this.#transports.get(id)?.close();
     const transport = new MemoryTransport(this, id);
@@ -143,6 +107,7 @@ export class MemoryBus {
     this.#transports.delete(id);
   }
 
+  /** The node's transport, if it is there. */
   find(id: NodeId): MemoryTransport | undefined {
     return this.#transports.get(id);
   }
@@ -154,8 +119,4 @@ export function instantNetwork(runtime: Runtime): Network {
     runtime.defer(() => parcel.deliver());
     return true;
   };
-}
-
-async function* iterate(parts: readonly Uint8Array[]): AsyncIterable<Uint8Array> {
-  yield* parts;
 }

@@ -10,3 +10,16 @@ export class LogCorrupt extends Error {
 export class SealBroken extends Error {
   override readonly name = 'SealBroken';
 }
+
+/** The bytes received are not those that the sender's name for the snapshot stands for. Receive it again from the start. */
+export class SnapshotMismatch extends Error {
+  override readonly name = 'SnapshotMismatch';
+}
+
+const advice =
+  'Nothing was changed. Repair the disk so that it gives back these very bytes, or remove this member from the cluster ' +
+  'and let it join with an empty directory under a new id; it must not vote after forgetting what it acknowledged';
+
+export function logCorrupt(what: string, cause?: unknown): LogCorrupt {
+  return new LogCorrupt(`Cannot open log: ${what}. ${advice}`, cause === undefined ? {} : { cause });
+}

@@ -17,6 +17,7 @@ export interface FileHandle {
 /** `create` fails if the file exists; it is made with mode 0600. `synced`: a write is durable when it resolves. */
 export type OpenMode = 'read' | 'write' | 'create' | 'synced';
 
+/** Paths are absolute or relative to the working directory. Every error is fatal for whoever uses it. */
 export interface FileSystem {
   /** Makes the directory (mode 0700) and its parents. */
   makeDirectory(path: string): Promise<void>;

@@ -8,6 +8,38 @@ import { DirectoryLocked } from './file-system.ts';
 
 const sectorSize = 512;
 
+/** Bytes that grow and shrink in place. */
+class Content {
+  #buffer: Uint8Array;
+  length: number;
+
+  constructor(bytes: Uint8Array = new Uint8Array(0)) {
+    this.#buffer = new Uint8Array(bytes);
+    this.length = bytes.length;
+  }
+
+  get view(): Uint8Array {
+    return this.#buffer.subarray(0, this.length);
+  }
+
+  write(position: number, bytes: Uint8Array): void {
+    const end = position + bytes.length;
+    if (end > this.#buffer.length) {
+      const grown = new Uint8Array(Math.max(end, this.#buffer.length * 2));
+      grown.set(this.view);
+      this.#buffer = grown;
+    }
+    this.#buffer.set(bytes, position);
+    this.length = Math.max(this.length, end);
+  }
+
+  resize(length: number): void {
+    if (length > this.length) this.write(this.length, new Uint8Array(length - this.length));
+    this.#buffer.fill(0, length, this.length);
+    this.length = length;
+  }
+}
+
 interface Change {
   readonly kind: 'write' | 'truncate';
   readonly position: number;
@@ -17,8 +49,9 @@ interface Change {
 }
 
 interface Inode {
-  content: Uint8Array;
-  durable: Uint8Array;
+  content: Content;
+  readonly durable: Content;
+  /** What `content` has and `durable` lacks, in order. */
   changes: Change[];
 }
 
@@ -27,15 +60,18 @@ interface NameChange {
   readonly apply: (names: Map<string, Inode>) => void;
 }
 
+/** What is about to change the file system. */
 export interface Operation {
   readonly kind: 'create' | 'write' | 'sync' | 'truncate' | 'rename' | 'remove' | 'sync-directory';
   readonly path: string;
 }
 
+/** What decides which unsynced changes survive. */
 export interface CrashOptions {
   readonly random: RandomSource;
 }
 
+/** A file system in memory that knows what is durable, and at a crash keeps that and any part of the rest. */
 export class MemoryFileSystem implements FileSystem {
   /**
    * Called before each operation that changes something; throwing makes the operation fail. A write that fails may
@@ -47,6 +83,14 @@ export class MemoryFileSystem implements FileSystem {
   #nameChanges: NameChange[] = [];
   readonly #locks = new Set<string>();
   #epoch = 0;
+
+  /** Begins with `files`, all of them durable. */
+  constructor(files: Iterable<readonly [string, Uint8Array]> = []) {
+    for (const [path, bytes] of files) {
+      this.#durableNames.set(path, { content: new Content(bytes), durable: new Content(bytes), changes: [] });
+    }
+    this.#names = new Map(this.#durableNames);
+  }
 
   makeDirectory(): Promise<void> {
     return Promise.resolve();
@@ -66,7 +110,7 @@ export class MemoryFileSystem implements FileSystem {
     }
     if (existing !== undefined) throw errno('EEXIST', path);
     this.intercept?.({ kind: 'create', path });
-    const inode: Inode = { content: new Uint8Array(0), durable: new Uint8Array(0), changes: [] };
+    const inode: Inode = { content: new Content(), durable: new Content(), changes: [] };
     this.#changeNames(path, (names) => names.set(path, inode));
     return this.#handle(path, inode, mode);
   }
@@ -113,26 +157,26 @@ export class MemoryFileSystem implements FileSystem {
     this.#nameChanges = [];
     this.#names = new Map(this.#durableNames);
     for (const inode of new Set(this.#names.values())) {
+      if (inode.changes.length === 0) continue;
       for (const change of inode.changes) {
-        inode.durable = change.synced ? applyChange(inode.durable, change) : applySome(inode.durable, change, random);
+        if (change.synced) applyChange(inode.durable, change);
+        else applySome(inode.durable, change, random);
       }
       inode.changes = [];
-      inode.content = inode.durable;
+      inode.content = new Content(inode.durable.view);
     }
   }
 
   /** The bytes of a file as a reader would see them, for tests that damage or inspect them. */
   peek(path: string): Uint8Array | undefined {
-    return this.#names.get(path)?.content;
+    return this.#names.get(path)?.content.view;
   }
 
   /** Overwrites bytes durably: bit rot. */
   damage(path: string, position: number, bytes: Uint8Array): void {
     const inode = this.#names.get(path);
     if (inode === undefined) throw errno('ENOENT', path);
-    const change: Change = { kind: 'write', position, bytes, synced: true };
-    inode.content = applyChange(inode.content, change);
-    inode.changes.push(change);
+    change(inode, { kind: 'write', position, bytes: new Uint8Array(bytes), synced: true });
   }
 
   #changeNames(path: string, apply: (names: Map<string, Inode>) => void): void {
@@ -148,10 +192,6 @@ export class MemoryFileSystem implements FileSystem {
       if (operation !== undefined && mode === 'read') throw errno('EBADF', path);
       if (operation !== undefined) this.intercept?.({ kind: operation, path });
     };
-    const change = (made: Change) => {
-      inode.content = applyChange(inode.content, made);
-      inode.changes.push(made);
-    };
     return {
       size: async () => {
         begin();
@@ -159,26 +199,26 @@ export class MemoryFileSystem implements FileSystem {
       },
       read: async (position, length) => {
         begin();
-        return inode.content.slice(position, position + length);
+        return inode.content.view.slice(position, position + length);
       },
       write: async (position, bytes) => {
         const made: Change = { kind: 'write', position, bytes: new Uint8Array(bytes), synced: mode === 'synced' };
         try {
           begin('write');
         } catch (error) {
-          if (open && epoch === this.#epoch) change({ ...made, synced: false });
+          if (open && epoch === this.#epoch) change(inode, { ...made, synced: false });
           throw error;
         }
-        change(made);
+        change(inode, made);
       },
       sync: async () => {
         begin('sync');
-        inode.durable = inode.content;
+        for (const made of inode.changes) applyChange(inode.durable, made);
         inode.changes = [];
       },
       truncate: async (length) => {
         begin('truncate');
-        change({ kind: 'truncate', position: length, bytes: new Uint8Array(0), synced: false });
+        change(inode, { kind: 'truncate', position: length, bytes: new Uint8Array(0), synced: false });
       },
       close: async () => {
         open = false;
@@ -187,27 +227,29 @@ export class MemoryFileSystem implements FileSystem {
   }
 }
 
-function applyChange(content: Uint8Array, change: Change): Uint8Array {
-  const { kind, position, bytes } = change;
-  const size = kind === 'truncate' ? position : Math.max(content.length, position + bytes.length);
-  const result = new Uint8Array(size);
-  result.set(content.subarray(0, size));
-  result.set(bytes, position);
-  return result;
+function change(inode: Inode, made: Change): void {
+  applyChange(inode.content, made);
+  if (made.synced && inode.changes.length === 0) applyChange(inode.durable, made);
+  else inode.changes.push(made);
+}
+
+function applyChange(content: Content, made: Change): void {
+  if (made.kind === 'truncate') content.resize(made.position);
+  else content.write(made.position, made.bytes);
 }
 
 /** Each sector of an unsynced write survives or not; the file's length may have changed without them. */
-function applySome(content: Uint8Array, change: Change, random: RandomSource): Uint8Array {
-  const { kind, position, bytes } = change;
-  if (kind === 'truncate') return random.uint32() % 2 === 0 ? content : applyChange(content, change);
-  let result = content;
+function applySome(content: Content, made: Change, random: RandomSource): void {
+  const { kind, position, bytes } = made;
+  if (kind === 'truncate') {
+    if (random.uint32() % 2 !== 0) content.resize(position);
+    return;
+  }
   for (let at = 0; at < bytes.length; ) {
     const end = Math.min(bytes.length, at + sectorSize - ((position + at) % sectorSize));
-    const part = bytes.subarray(at, end);
-    if (random.uint32() % 2 === 0) result = applyChange(result, { ...change, position: position + at, bytes: part });
+    if (random.uint32() % 2 === 0) content.write(position + at, bytes.subarray(at, end));
     at = end;
   }
-  return result;
 }
 
 function errno(code: string, path: string): Error {

@@ -39,12 +39,7 @@ class NodeFile implements FileHandle {
   }
 
   async write(position: number, bytes: Uint8Array): Promise<void> {
-    let written = 0;
-    while (written < bytes.length) {
-      const { bytesWritten } = await this.#file.write(bytes, written, bytes.length - written, position + written);
-      if (bytesWritten === 0) throw new Error('Cannot write file: no progress');
-      written += bytesWritten;
-    }
+    await writeFully(this.#file, position, bytes);
     if (this.#syncEachWrite) await this.#file.datasync();
   }
 
@@ -61,6 +56,28 @@ class NodeFile implements FileHandle {
   }
 }
 
+/** The system may write less than it was asked to, near a limit of the disk or of the process. */
+export async function writeFully(
+  file: {
+    write(
+      bytes: Uint8Array,
+      from: number,
+      length: number,
+      position: number,
+    ): Promise<{ readonly bytesWritten: number }>;
+  },
+  position: number,
+  bytes: Uint8Array,
+): Promise<void> {
+  let written = 0;
+  while (written < bytes.length) {
+    const { bytesWritten } = await file.write(bytes, written, bytes.length - written, position + written);
+    if (bytesWritten === 0) throw new Error('Cannot write file: no progress');
+    written += bytesWritten;
+  }
+}
+
+/** The file system of this machine. */
 export const nodeFileSystem: FileSystem = {
   async makeDirectory(path) {
     await fs.mkdir(path, { recursive: true, mode: 0o700 });
@@ -105,23 +122,45 @@ async function lock(path: string): Promise<() => Promise<void>> {
   };
 }
 
+/** The file appears with its content, by a link: nobody reads one that is still empty and takes it for a leftover. */
 async function writeLock(path: string): Promise<void> {
-  const owner = await identify(process.pid);
-  for (let attempt = 0; attempt < 3; attempt++) {
-    try {
-      return await fs.writeFile(path, owner ?? String(process.pid), { flag: 'wx', mode: 0o600 });
-    } catch (error) {
-      if (!isErrno(error, 'EEXIST')) throw error;
+  const owner = (await identify(process.pid)) ?? String(process.pid);
+  const draft = `${path}.${String(process.pid)}`;
+  await fs.writeFile(draft, owner, { mode: 0o600 });
+  try {
+    for (let attempt = 0; attempt < 3; attempt++) {
+      try {
+        return await fs.link(draft, path);
+      } catch (error) {
+        if (!isErrno(error, 'EEXIST')) throw error;
+      }
+      await removeLeftover(path);
     }
-    const holder = await readText(path);
-    const pid = Number.parseInt(holder ?? '', 10);
-    const alive = pid > 0 && pid !== process.pid ? await identify(pid) : undefined;
-    if (alive !== undefined && (alive === holder || !alive.includes(' '))) {
-      throw new DirectoryLocked(`Cannot lock ${path}: it is in use by process ${String(pid)}`);
-    }
-    await fs.rm(path, { force: true });
+  } finally {
+    await fs.rm(draft, { force: true });
   }
   throw new DirectoryLocked(`Cannot lock ${path}: others keep taking it`);
+}
+
+/** Throws DirectoryLocked when the lock's owner lives. */
+async function removeLeftover(path: string): Promise<void> {
+  const holder = await readText(path);
+  if (holder === undefined) return;
+  const pid = Number.parseInt(holder, 10);
+  const alive = pid > 0 && pid !== process.pid ? await identify(pid) : undefined;
+  if (alive !== undefined && (alive === holder || !alive.includes(' '))) {
+    throw new DirectoryLocked(`Cannot lock ${path}: it is in use by process ${String(pid)}`);
+  }
+  // Moved away first: were it a new owner's by now, it goes back.
+  const moved = `${path}.${String(process.pid)}.old`;
+  try {
+    await fs.rename(path, moved);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return;
+    throw error;
+  }
+  if ((await readText(moved)) !== holder) await fs.link(moved, path).catch(() => {});
+  await fs.rm(moved, { force: true });
 }
 
 /** "pid start boot"; only "pid" where the system does not say more; undefined when there is no such process. */

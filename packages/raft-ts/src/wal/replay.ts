@@ -1,12 +1,13 @@
 /** Rebuilds the log from its batches, oldest first. Pure. */
-import type { Entry, HardState, SnapshotMeta } from '../core/types.ts';
+import type { Entry, HardState, Index, SnapshotMeta } from '../core/types.ts';
 import type { OpenedLog } from '../ports.ts';
 import type { StoredBatch } from './batch.ts';
-import { LogCorrupt } from './errors.ts';
+import { logCorrupt } from './errors.ts';
 
 export class Replay {
   #hardState: HardState = { term: 0, vote: 0, commit: 0 };
   #snapshot: SnapshotMeta | undefined;
+  /** Consecutive. Those that the snapshot covers stay as long as they lead up to it. */
   #entries: Entry[] = [];
 
   get hardState(): HardState {
@@ -24,7 +25,7 @@ export class Replay {
   }
 
   /**
-   * The log is kept behind a snapshot that it contains, and dropped for one that it does not. Oldest segments may be
+   * The log is kept with a snapshot that it contains, and dropped for one that it does not. Oldest segments may be
    * gone, so a snapshot from before the first entry we hold says nothing about those we do.
    */
   #applySnapshot(snapshot: SnapshotMeta): void {
@@ -32,8 +33,7 @@ export class Replay {
     this.#snapshot = snapshot;
     const first = this.#entries[0];
     if (first === undefined || snapshot.index < first.index) return;
-    const at = snapshot.index - first.index;
-    this.#entries = this.#entries[at]?.term === snapshot.term ? this.#entries.slice(at + 1) : [];
+    if (this.#entries[snapshot.index - first.index]?.term !== snapshot.term) this.#entries = [];
   }
 
   /** A batch that begins inside the log replaces its rest; a gap must turn out to be covered by a later snapshot. */
@@ -41,8 +41,7 @@ export class Replay {
     const [next] = entries;
     if (next === undefined) return;
     for (const [at, entry] of entries.entries()) {
-      if (entry.index !== next.index + at)
-        throw new LogCorrupt('Cannot open log: entries of a batch are not consecutive');
+      if (entry.index !== next.index + at) throw logCorrupt('entries of a batch are not consecutive');
     }
     const first = this.#entries[0]?.index ?? next.index;
     const keep = next.index - first;
@@ -52,13 +51,21 @@ export class Replay {
   }
 
   result(): OpenedLog {
-    const base = this.#snapshot?.index ?? 0;
-    const entries = this.#entries.filter((entry) => entry.index > base);
+    const snapshot = this.#snapshot;
+    const base = snapshot?.index ?? 0;
+    const behind = Math.max(0, base + 1 - (this.#entries[0]?.index ?? base + 1));
+    const entries = this.#entries.slice(behind);
     const first = entries[0]?.index ?? base + 1;
-    if (first !== base + 1) {
-      throw new LogCorrupt(`Cannot open log: entries ${String(base + 1)} to ${String(first - 1)} are missing`);
-    }
+    if (first !== base + 1) throw logCorrupt(missing(base + 1, first - 1));
     const hardState = this.#hardState;
-    return this.#snapshot === undefined ? { hardState, entries } : { hardState, snapshot: this.#snapshot, entries };
+    if (snapshot === undefined) return { hardState, entries };
+    const retained = this.#entries.slice(0, behind);
+    const last = retained.at(-1);
+    if (last?.index !== snapshot.index || last.term !== snapshot.term) return { hardState, snapshot, entries };
+    return { hardState, snapshot, entries, retained };
   }
+}
+
+export function missing(first: Index, last: Index): string {
+  return `entries ${String(first)} to ${String(last)} are missing`;
 }

@@ -1,40 +1,56 @@
 /**
- * FileSnapshotStore keeps each snapshot in one file: a magic word, then records {length u32, crc u32, kind u32, body}.
- * The first record is the meta, the last one the totals; each CRC is seeded with the one before, so that a record
- * missing, doubled or moved is noticed. Bodies are sealed one by one. A file gets its final name when it is durable.
+ * FileSnapshotStore keeps each snapshot in one file (layout: snapshot-file.ts), which gets its final name when it is
+ * durable. The name ends in the hash of the payload, so a name that a peer sends stands for bytes and not for a number
+ * that two nodes may both have given; what is received under it is checked against it.
+ *
+ * What a broken-off resumable receive leaves is kept under a name of its own, two at most, until a newer snapshot is here.
  */
-import { decodeSnapshotMeta, encodeSnapshotMeta } from '../codec/state.ts';
+import { createHash } from 'node:crypto';
+import { encodeSnapshotMeta } from '../codec/state.ts';
 import type { SnapshotMeta } from '../core/types.ts';
-import type { Sealer, SnapshotSink, SnapshotStore } from '../ports.ts';
-import { crc32c } from './crc32c.ts';
-import { LogCorrupt, SealBroken } from './errors.ts';
+import type { ReceiveOptions, Sealer, SnapshotSink, SnapshotStore } from '../ports.ts';
+import { LogCorrupt, SealBroken, SnapshotMismatch } from './errors.ts';
 import type { FileHandle, FileSystem } from './file-system.ts';
 import { nodeFileSystem } from './node-file-system.ts';
+import { type Progress, RecordReader, RecordWriter, startOf } from './snapshot-file.ts';
 
+/** The directory must not be used by anything else. */
 export interface SnapshotStoreOptions {
   readonly directory: string;
   readonly fileSystem?: FileSystem;
   readonly sealer?: Sealer;
 }
 
-const Kind = { Meta: 1, Data: 2, End: 3 } as const;
-type Kind = (typeof Kind)[keyof typeof Kind];
+const fileName = /^[0-9a-f]{14}-[0-9a-f]{14}-[0-9a-f]{8}(?:-([0-9a-f]{32}))?\.snap$/;
+const partialName = /^[0-9a-f]{14}-[0-9a-f]{14}-[0-9a-f]{32}\.part$/;
+const hashDigits = 32;
+const partialsMax = 2;
 
-const magic = new TextEncoder().encode('raftsnp1');
-const headSize = 12;
-const chunkBytes = 1 << 20;
-/** A sealer may add to a chunk, but not much. */
-const bodyBytesMax = chunkBytes + (64 << 10);
-const fileName = /^[0-9a-f]{14}-[0-9a-f]{14}-[0-9a-f]{8}\.snap$/;
-
+/** The same as `new FileSnapshotStore(options)`. */
 export function createFileSnapshotStore(options: SnapshotStoreOptions): FileSnapshotStore {
   return new FileSnapshotStore(options);
 }
 
+export function isSnapshotFile(name: string): boolean {
+  return fileName.test(name);
+}
+
+/** A snapshot being written: its file, and whether an abort leaves it for the next attempt. */
+interface Draft {
+  readonly path: string;
+  readonly file: FileHandle;
+  readonly writer: RecordWriter;
+  readonly meta: SnapshotMeta;
+  readonly resumable: boolean;
+}
+
+/** Snapshots as files, checksummed, each durable before its id is given out. Damage rejects with `LogCorrupt`. */
 export class FileSnapshotStore implements SnapshotStore {
   readonly #fs: FileSystem;
   readonly #directory: string;
   readonly #sealer: Sealer | undefined;
+  readonly #inUse = new Set<string>();
+  #pruning: Promise<void> = Promise.resolve();
   #prepared: Promise<void> | undefined;
   #count = 0;
 
@@ -45,7 +61,8 @@ export class FileSnapshotStore implements SnapshotStore {
   }
 
   async create(meta: Omit<SnapshotMeta, 'id'>, chunks: AsyncIterable<Uint8Array>): Promise<SnapshotMeta> {
-    const sink = await this.receive({ ...meta, id: '' });
+    await this.#prepare();
+    const sink = this.#sink(await this.#begin(this.#temporary(), { ...meta, id: '' }, false), 0);
     try {
       for await (const chunk of chunks) await sink.write(chunk);
       return await sink.commit();
@@ -55,62 +72,132 @@ export class FileSnapshotStore implements SnapshotStore {
     }
   }
 
-  async receive(meta: SnapshotMeta): Promise<SnapshotSink> {
+  /** Rejects on `commit` with SnapshotMismatch when the bytes are not those that `meta.id` stands for. */
+  async receive(meta: SnapshotMeta, options: ReceiveOptions = {}): Promise<SnapshotSink> {
     await this.#prepare();
-    this.#count += 1;
-    // Newest index first when sorted backwards; the count tells apart two of the same index.
-    const id = `${hex(meta.index, 14)}-${hex(meta.term, 14)}-${hex(this.#count, 8)}.snap`;
-    const path = `${this.#directory}/${id}`;
-    const file = await this.#fs.open(`${path}.tmp`, 'create');
-    const writer = new RecordWriter(file, this.#sealer);
-    const stored: SnapshotMeta = { ...meta, id };
+    const partial = `${this.#directory}/${prefixOf(meta)}-${identityOf(meta)}.part`;
+    const free = !this.#inUse.has(partial);
+    if (options.resume !== true || !free) {
+      if (free) await this.#removeIfThere(partial);
+      return this.#sink(await this.#begin(this.#temporary(), meta, false), 0);
+    }
+    this.#inUse.add(partial);
     try {
-      await writer.begin(stored);
+      const found = await this.#resume(partial, meta);
+      if (found !== undefined) return this.#sink(found.draft, found.from.bytes, found.from.checksum);
+      await this.#prunePartials(partialsMax - 1, '');
+      return this.#sink(await this.#begin(partial, meta, true), 0);
     } catch (error) {
-      await this.#discard(file, path);
+      this.#inUse.delete(partial);
       throw error;
     }
-    return this.#sink(file, path, { writer, stored });
   }
 
-  #sink(file: FileHandle, path: string, to: { writer: RecordWriter; stored: SnapshotMeta }): SnapshotSink {
-    let open = true;
+  async #begin(path: string, meta: SnapshotMeta, resumable: boolean): Promise<Draft> {
+    const file = await this.#fs.open(path, 'create');
+    const writer = new RecordWriter(file, { sealer: this.#sealer, from: startOf() });
+    try {
+      await writer.begin(meta);
+    } catch (error) {
+      await file.close();
+      await this.#fs.remove(path);
+      throw error;
+    }
+    return { path, file, writer, meta, resumable };
+  }
+
+  /** The partial file up to its last good record, durable; undefined when there is none worth going on with. */
+  async #resume(path: string, meta: SnapshotMeta): Promise<{ draft: Draft; from: Progress } | undefined> {
+    if (!(await this.#names()).includes(nameOf(path))) return undefined;
+    const file = await this.#fs.open(path, 'write');
+    try {
+      const reader = new RecordReader(file, { name: nameOf(path), sealer: this.#sealer });
+      await reader.begin();
+      const from = await reader.good();
+      await file.truncate(from.position);
+      await file.sync();
+      await this.#fs.syncDirectory(this.#directory);
+      const writer = new RecordWriter(file, { sealer: this.#sealer, from });
+      return { draft: { path, file, writer, meta, resumable: true }, from };
+    } catch (error) {
+      // Also after a failed sync: nobody knows what of it is on disk.
+      await file.close();
+      await this.#removeIfThere(path);
+      if (error instanceof LogCorrupt || error instanceof SealBroken) return undefined;
+      throw error;
+    }
+  }
+
+  #sink(draft: Draft, offset: number, checksum = 0): SnapshotSink {
+    let state: 'open' | 'broken' | 'closed' = 'open';
+    const begin = () => {
+      if (state !== 'open') throw new Error(`Cannot write snapshot: it is ${state}`);
+    };
     return {
-      write: (chunk) => to.writer.data(chunk),
+      offset,
+      checksum,
+      write: async (chunk) => {
+        begin();
+        try {
+          await draft.writer.data(chunk);
+        } catch (error) {
+          state = 'broken';
+          throw error;
+        }
+      },
       commit: async () => {
-        await to.writer.end();
-        await file.sync();
-        open = false;
-        await file.close();
-        await this.#fs.rename(`${path}.tmp`, path);
-        await this.#fs.syncDirectory(this.#directory);
-        return to.stored;
+        begin();
+        state = 'closed';
+        try {
+          return await this.#commit(draft);
+        } finally {
+          this.#inUse.delete(draft.path);
+        }
       },
       abort: async () => {
-        if (!open) return;
-        open = false;
-        await this.#discard(file, path);
+        if (state === 'closed') return;
+        const keep = state === 'open' && draft.resumable;
+        state = 'closed';
+        try {
+          await draft.file.close();
+          if (!keep) await this.#removeIfThere(draft.path);
+        } finally {
+          this.#inUse.delete(draft.path);
+        }
       },
     };
   }
 
-  async #discard(file: FileHandle, path: string): Promise<void> {
-    await file.close();
-    await this.#fs.remove(`${path}.tmp`);
+  async #commit({ path, file, writer, meta }: Draft): Promise<SnapshotMeta> {
+    try {
+      const hash = (await writer.end()).slice(0, hashDigits);
+      const expected = fileName.exec(meta.id)?.[1];
+      if (expected !== undefined && expected !== hash) {
+        throw new SnapshotMismatch(`Cannot store snapshot: ${meta.id} has content of another hash, ${hash}`);
+      }
+      await file.sync();
+      await file.close();
+      this.#count += 1;
+      // Newest index first when sorted backwards; the count tells apart two of the same index.
+      const id = `${prefixOf(meta)}-${hex(this.#count, 8)}-${hash}.snap`;
+      await this.#fs.rename(path, `${this.#directory}/${id}`);
+      await this.#fs.syncDirectory(this.#directory);
+      return { ...meta, id };
+    } catch (error) {
+      await file.close().catch(() => {});
+      await this.#removeIfThere(path).catch(() => {});
+      throw error;
+    }
   }
 
   /** The meta is checked now, each chunk when it is read, the totals at the end. */
   async open(id: string): Promise<{ meta: SnapshotMeta; chunks: AsyncIterable<Uint8Array> }> {
     if (!fileName.test(id)) throw new RangeError(`Cannot open snapshot: invalid id ${JSON.stringify(id)}`);
     await this.#prepare();
-    const meta = await this.#read(id, (reader) => reader.begin());
-    return { meta: { ...meta, id }, chunks: this.#chunks(id) };
-  }
-
-  async #read<T>(id: string, use: (reader: RecordReader) => Promise<T>): Promise<T> {
     const file = await this.#fs.open(`${this.#directory}/${id}`, 'read');
     try {
-      return await use(new RecordReader(file, { id, sealer: this.#sealer }));
+      const meta = await new RecordReader(file, { name: id, sealer: this.#sealer }).begin();
+      return { meta: { ...meta, id }, chunks: this.#chunks(id) };
     } finally {
       await file.close();
     }
@@ -120,20 +207,52 @@ export class FileSnapshotStore implements SnapshotStore {
   async *#chunks(id: string): AsyncIterable<Uint8Array> {
     const file = await this.#fs.open(`${this.#directory}/${id}`, 'read');
     try {
-      const reader = new RecordReader(file, { id, sealer: this.#sealer });
+      const reader = new RecordReader(file, { name: id, sealer: this.#sealer });
       await reader.begin();
-      yield* reader.chunks();
+      yield* reader.chunks(fileName.exec(id)?.[1] ?? '');
     } finally {
       await file.close();
     }
   }
 
-  async prune(keep: number, pinned?: string): Promise<void> {
+  prune(keep: number, pinned?: string): Promise<void> {
+    // One at a time: two would remove the same file, and the second would fail.
+    const done = this.#pruning.then(() => this.#pruneNow(keep, pinned));
+    this.#pruning = done.catch(() => {});
+    return done;
+  }
+
+  async #pruneNow(keep: number, pinned: string | undefined): Promise<void> {
     await this.#prepare();
-    const newestFirst = (await this.#fs.list(this.#directory)).filter((name) => fileName.test(name)).reverse();
+    const newestFirst = (await this.#names()).filter((name) => fileName.test(name)).reverse();
     const old = newestFirst.slice(keep).filter((name) => name !== pinned);
     for (const name of old) await this.#fs.remove(`${this.#directory}/${name}`);
     if (old.length > 0) await this.#fs.syncDirectory(this.#directory);
+    await this.#prunePartials(partialsMax, newestFirst[0] ?? '');
+  }
+
+  /** Keeps the newest `keep` of those ahead of the snapshot `newest`; whoever writes to one keeps it anyway. */
+  async #prunePartials(keep: number, newest: string): Promise<void> {
+    const idle = (await this.#names())
+      .filter((name) => partialName.test(name) && !this.#inUse.has(`${this.#directory}/${name}`))
+      .reverse();
+    const index = newest.slice(0, 14);
+    for (const [at, name] of idle.entries()) {
+      if (at >= keep || name.slice(0, 14) <= index) await this.#fs.remove(`${this.#directory}/${name}`);
+    }
+  }
+
+  #temporary(): string {
+    this.#count += 1;
+    return `${this.#directory}/${hex(this.#count, 8)}.snap.tmp`;
+  }
+
+  #names(): Promise<readonly string[]> {
+    return this.#fs.list(this.#directory);
+  }
+
+  async #removeIfThere(path: string): Promise<void> {
+    if ((await this.#names()).includes(nameOf(path))) await this.#fs.remove(path);
   }
 
   #prepare(): Promise<void> {
@@ -143,124 +262,40 @@ export class FileSnapshotStore implements SnapshotStore {
 
   async #cleanUp(): Promise<void> {
     await this.#fs.makeDirectory(this.#directory);
-    for (const name of await this.#fs.list(this.#directory)) {
+    for (const name of await this.#names()) {
       if (name.endsWith('.snap.tmp')) await this.#fs.remove(`${this.#directory}/${name}`);
       else if (fileName.test(name)) this.#count = Math.max(this.#count, Number.parseInt(name.slice(30, 38), 16));
     }
+    await this.#prunePartials(partialsMax, '');
   }
+}
+
+function nameOf(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1);
+}
+
+function prefixOf({ index, term }: SnapshotMeta): string {
+  return `${hex(index, 14)}-${hex(term, 14)}`;
+}
+
+/** Everything that the sender says about it: its name, place and configuration. */
+function identityOf(meta: SnapshotMeta): string {
+  return createHash('sha256').update(encodeSnapshotMeta(meta)).digest('hex').slice(0, hashDigits);
 }
 
 function hex(value: number, width: number): string {
   return value.toString(16).padStart(width, '0');
 }
 
-class RecordWriter {
-  readonly #file: FileHandle;
-  readonly #sealer: Sealer | undefined;
-  #position = magic.length;
-  #crc = 0;
-  #bytes = 0;
-
-  constructor(file: FileHandle, sealer: Sealer | undefined) {
-    this.#file = file;
-    this.#sealer = sealer;
-  }
-
-  async begin(meta: SnapshotMeta): Promise<void> {
-    await this.#file.write(0, magic);
-    await this.#put(Kind.Meta, encodeSnapshotMeta(meta));
-  }
-
-  async data(chunk: Uint8Array): Promise<void> {
-    for (let at = 0; at < chunk.length; at += chunkBytes) {
-      const part = chunk.subarray(at, at + chunkBytes);
-      await this.#put(Kind.Data, part);
-      this.#bytes += part.length;
-    }
-  }
-
-  async end(): Promise<void> {
-    const total = new Uint8Array(8);
-    new DataView(total.buffer).setFloat64(0, this.#bytes, true);
-    await this.#put(Kind.End, total);
-  }
-
-  async #put(kind: Kind, plain: Uint8Array): Promise<void> {
-    const body = this.#sealer === undefined ? plain : this.#sealer.seal(plain);
-    if (body.length > bodyBytesMax)
-      throw new RangeError(`Cannot write snapshot: record of ${String(body.length)} bytes`);
-    const record = new Uint8Array(headSize + body.length);
-    const view = new DataView(record.buffer);
-    view.setUint32(0, body.length, true);
-    view.setUint32(8, kind, true);
-    record.set(body, headSize);
-    this.#crc = crc32c(record.subarray(8), crc32c(record.subarray(0, 4), this.#crc));
-    view.setUint32(4, this.#crc, true);
-    await this.#file.write(this.#position, record);
-    this.#position += record.length;
-  }
-}
-
-class RecordReader {
-  readonly #file: FileHandle;
-  readonly #id: string;
-  readonly #sealer: Sealer | undefined;
-  #position = magic.length;
-  #crc = 0;
-
-  constructor(file: FileHandle, options: { readonly id: string; readonly sealer: Sealer | undefined }) {
-    this.#file = file;
-    this.#id = options.id;
-    this.#sealer = options.sealer;
-  }
-
-  async begin(): Promise<SnapshotMeta> {
-    const head = await this.#file.read(0, magic.length);
-    if (magic.some((byte, at) => head[at] !== byte)) throw this.#damaged();
-    const { kind, body } = await this.#next();
-    if (kind !== Kind.Meta) throw this.#damaged();
-    return decodeSnapshotMeta(body);
-  }
-
-  async *chunks(): AsyncIterable<Uint8Array> {
-    let bytes = 0;
-    for (;;) {
-      const { kind, body } = await this.#next();
-      if (kind === Kind.End) {
-        const total = new DataView(body.buffer, body.byteOffset, body.byteLength);
-        if (body.length !== 8 || total.getFloat64(0, true) !== bytes) throw this.#damaged();
-        return;
-      }
-      if (kind !== Kind.Data) throw this.#damaged();
-      bytes += body.length;
-      yield body;
-    }
-  }
-
-  async #next(): Promise<{ kind: number; body: Uint8Array }> {
-    const head = await this.#file.read(this.#position, headSize);
-    if (head.length < headSize) throw this.#damaged();
-    const view = new DataView(head.buffer, head.byteOffset, head.byteLength);
-    const length = view.getUint32(0, true);
-    if (length > bodyBytesMax) throw this.#damaged();
-    const body = await this.#file.read(this.#position + headSize, length);
-    const crc = crc32c(body, crc32c(head.subarray(8), crc32c(head.subarray(0, 4), this.#crc)));
-    if (body.length < length || crc !== view.getUint32(4, true)) throw this.#damaged();
-    this.#crc = crc;
-    this.#position += headSize + length;
-    return { kind: view.getUint32(8, true), body: this.#unseal(body) };
-  }
-
-  #unseal(body: Uint8Array): Uint8Array {
-    if (this.#sealer === undefined) return body;
-    try {
-      return this.#sealer.open(body);
-    } catch (cause) {
-      throw new SealBroken(`Cannot open snapshot: ${this.#id} is sealed with another key`, { cause });
-    }
-  }
-
-  #damaged(): Error {
-    return new LogCorrupt(`Cannot read snapshot: ${this.#id} is damaged`);
+/** Checks every record of a snapshot file, sealed or not, without a key. Throws LogCorrupt. */
+export async function verifySnapshotFile(
+  path: string,
+  fileSystem: FileSystem = nodeFileSystem,
+): Promise<{ readonly records: number }> {
+  const file = await fileSystem.open(path, 'read');
+  try {
+    return { records: await new RecordReader(file, { name: nameOf(path), sealer: undefined }).verify() };
+  } finally {
+    await file.close();
   }
 }

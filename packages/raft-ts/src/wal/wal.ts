@@ -1,39 +1,34 @@
 /**
- * WalLogStore keeps the log in numbered segment files of one directory (layout: record.ts).
+ * WalLogStore keeps the log in numbered segment files of one directory (layout: record.ts; rules: docs/wal.md).
  *
  * Promised: batches become durable in the order given, each whole or not at all; while one write is on its way, all
  * calls to `append` wait for the next one, which takes them together. After any error of the disk nothing is written any
  * more. Opening cuts off a write that a crash tore, and refuses a log whose durable part has changed.
  * A batch that holds nothing but a commit index is kept until the next write: losing it is harmless.
  */
+import { CodecError } from '../codec/wire.ts';
 import type { HardState, Index, SnapshotMeta } from '../core/types.ts';
 import type { LogBatch, LogStore, OpenedLog, Sealer } from '../ports.ts';
 import type { StoredBatch } from './batch.ts';
-import { batchSize, decodeRecordBody, encodeRecordBody } from './batch.ts';
-import { LogCorrupt, SealBroken } from './errors.ts';
-import type { FileHandle, FileSystem } from './file-system.ts';
+import { batchSize, decodeRecordBody, encodeRecordBody, encodeSealedBody } from './batch.ts';
+import { logCorrupt, SealBroken } from './errors.ts';
+import type { FileSystem } from './file-system.ts';
 import { nodeFileSystem } from './node-file-system.ts';
-import type { FoundRecord, ReadSegmentHeader } from './record.ts';
-import {
-  align,
-  decodeSegmentHeader,
-  encodeSegmentHeader,
-  findRecord,
-  laterRecordExists,
-  maxBodySize,
-  putRecord,
-  recordHeaderSize,
-  segmentHeaderSize,
-} from './record.ts';
+import type { ReadSegmentHeader, RecordPlace } from './record.ts';
+import { decodeSegmentHeader, maxSegmentSize, segmentHeaderSize } from './record.ts';
 import { Replay } from './replay.ts';
+import type { Scan, ScannedRecord } from './scan.ts';
+import { Source, scanSegment } from './scan.ts';
+import { SegmentWriter, segmentNumbers, segmentPath, temporaries } from './segments.ts';
 
+/** The directory must not be used by anything else. Sizes in bytes. */
 export interface WalOptions {
   readonly directory: string;
   readonly fileSystem?: FileSystem;
   readonly sealer?: Sealer;
   /** A segment that reaches this size is closed and the next one begun. */
   readonly segmentBytes?: number;
-  /** Segments grow by this much, zero-filled: most writes then need no change of the file's length. */
+  /** The first segment grows by this much, zero-filled; later ones are made whole before they are needed. */
   readonly growBytes?: number;
 }
 
@@ -42,14 +37,6 @@ interface Segment {
   readonly path: string;
   /** The highest index of any entry in it, also of entries replaced later. */
   maxIndex: Index;
-}
-
-interface Tail {
-  readonly segment: Segment;
-  readonly file: FileHandle;
-  readonly segmentCrc: number;
-  position: number;
-  allocated: number;
 }
 
 interface Queued {
@@ -61,24 +48,21 @@ interface Queued {
 }
 
 const groupBytes = 16 << 20;
-const segmentName = /^\d{16}\.wal$/;
 
+/** The same as `new WalLogStore(options)`. */
 export function createWalLogStore(options: WalOptions): WalLogStore {
   return new WalLogStore(options);
 }
 
+/** The log in segment files. `open` rejects with `LogCorrupt`, `SealBroken` or `DirectoryLocked`. */
 export class WalLogStore implements LogStore {
   readonly #fs: FileSystem;
   readonly #directory: string;
   readonly #sealer: Sealer | undefined;
-  readonly #segmentBytes: number;
-  readonly #growBytes: number;
+  readonly #writer: SegmentWriter;
 
   #unlock: (() => Promise<void>) | undefined;
   #segments: Segment[] = [];
-  #tail: Tail | undefined;
-  #sequence = 1;
-  #previousCrc = 0;
   #hardState: HardState = { term: 0, vote: 0, commit: 0 };
   #snapshot: SnapshotMeta | undefined;
 
@@ -89,13 +73,17 @@ export class WalLogStore implements LogStore {
   #closed = false;
 
   constructor(options: WalOptions) {
-    this.#fs = options.fileSystem ?? nodeFileSystem;
-    this.#directory = options.directory;
+    const { directory, fileSystem = nodeFileSystem, segmentBytes = 16 << 20, growBytes = 512 << 10 } = options;
+    if (segmentBytes > maxSegmentSize / 2) {
+      throw new RangeError(`Cannot open log: segments of ${String(segmentBytes)} bytes are too large`);
+    }
+    this.#fs = fileSystem;
+    this.#directory = directory;
     this.#sealer = options.sealer;
-    this.#segmentBytes = options.segmentBytes ?? 16 << 20;
-    this.#growBytes = options.growBytes ?? 512 << 10;
+    this.#writer = new SegmentWriter({ directory, fileSystem, segmentBytes, growBytes });
   }
 
+  /** Rejections: DirectoryLocked, LogCorrupt, SealBroken, or what the disk says. Nothing was changed then. */
   async open(): Promise<OpenedLog> {
     if (this.#unlock !== undefined) throw new Error('Cannot open log: it is open already');
     await this.#fs.makeDirectory(this.#directory);
@@ -103,7 +91,6 @@ export class WalLogStore implements LogStore {
     try {
       return await this.#recover();
     } catch (error) {
-      await this.#tail?.file.close();
       await this.#release();
       throw error;
     }
@@ -124,12 +111,13 @@ export class WalLogStore implements LogStore {
   }
 
   async compact(upTo: Index): Promise<void> {
+    const refusal = this.#refusal();
+    if (refusal !== undefined) throw refusal;
     if (upTo > (this.#snapshot?.index ?? 0)) {
       throw new Error(`Cannot compact log to ${String(upTo)}: no durable snapshot covers it`);
     }
-    this.#compacting = this.#compacting.then(() => this.#removeBelow(upTo));
-    const done = this.#compacting;
-    this.#compacting = done.catch(() => {});
+    const done = this.#compacting.then(() => this.#removeBelow(upTo));
+    this.#compacting = done.catch((error: unknown) => this.#fail(error, []));
     await done;
   }
 
@@ -144,21 +132,23 @@ export class WalLogStore implements LogStore {
     try {
       if (this.#fault === undefined && rest.length > 0) await this.#writeGroup(rest);
     } finally {
-      await this.#tail?.file.close();
       await this.#release();
     }
   }
 
   #refusal(): Error | undefined {
     if (this.#fault !== undefined) return this.#fault;
-    return this.#closed || this.#tail === undefined ? new Error('Cannot append to log: it is not open') : undefined;
+    return this.#closed || !this.#writer.isOpen ? new Error('Cannot append to log: it is not open') : undefined;
   }
 
   async #release(): Promise<void> {
     const unlock = this.#unlock;
     this.#unlock = undefined;
-    this.#tail = undefined;
-    await unlock?.();
+    try {
+      await this.#writer.close();
+    } finally {
+      await unlock?.();
+    }
   }
 
   #keepForLater(batch: StoredBatch): void {
@@ -176,14 +166,19 @@ export class WalLogStore implements LogStore {
       try {
         await this.#writeGroup(group);
       } catch (error) {
-        this.#fault = error instanceof Error ? error : new Error('log write broke', { cause: error });
-        for (const { reject } of [...group, ...this.#queue]) reject(this.#fault);
-        this.#queue = [];
+        this.#fail(error, group);
         break;
       }
       for (const { resolve } of group) resolve();
     }
     this.#writing = undefined;
+  }
+
+  /** From now on nothing is written: after an error nobody knows what of a file is on disk. */
+  #fail(error: unknown, group: readonly Queued[]): void {
+    this.#fault ??= error instanceof Error ? error : new Error('log write broke', { cause: error });
+    for (const { reject } of [...group, ...this.#queue]) reject(this.#fault);
+    this.#queue = [];
   }
 
   #takeGroup(): Queued[] {
@@ -199,82 +194,38 @@ export class WalLogStore implements LogStore {
 
   async #writeGroup(group: readonly Queued[]): Promise<void> {
     const batches = group.map(({ batch }) => batch);
-    const body = this.#seal(encodeRecordBody(batches));
-    const size = align(recordHeaderSize + body.length);
-    let tail = this.#openTail();
-    if (tail.position + size > this.#segmentBytes && tail.position > segmentHeaderSize) tail = await this.#rotate(tail);
-    const end = tail.position + size;
-    const bytes = new Uint8Array(end > tail.allocated ? this.#grownTo(end) - tail.position : size);
-    const crc = putRecord(bytes, 0, body, this.#place(tail.segmentCrc));
-    await tail.file.write(tail.position, bytes);
-    tail.allocated = Math.max(tail.allocated, tail.position + bytes.length);
-    tail.position = end;
-    this.#advance(crc);
-    for (const batch of batches) this.#remember(tail.segment, batch);
+    const body = this.#encode(batches);
+    if (this.#writer.isFullFor(body.length)) {
+      await this.#writer.rotate(this.#state());
+      this.#addSegment(this.#writer.number);
+    }
+    await this.#writer.write(body);
+    const segment = this.#segments.at(-1);
+    for (const batch of batches) this.#remember(batch, segment);
   }
 
-  #openTail(): Tail {
-    if (this.#tail === undefined) throw new Error('Cannot append to log: it is not open');
-    return this.#tail;
-  }
-
-  #place(segmentCrc: number): { sequence: number; previousCrc: number; segmentCrc: number } {
-    return { sequence: this.#sequence, previousCrc: this.#previousCrc, segmentCrc };
-  }
-
-  #advance(crc: number): void {
-    this.#sequence += 1;
-    this.#previousCrc = crc;
-  }
-
-  #remember(segment: Segment, batch: StoredBatch): void {
-    this.#hardState = batch.hardState ?? this.#hardState;
-    const { snapshot } = batch;
-    if (snapshot !== undefined && snapshot.index >= (this.#snapshot?.index ?? 0)) this.#snapshot = snapshot;
-    segment.maxIndex = Math.max(segment.maxIndex, batch.entries.at(-1)?.index ?? 0);
-  }
-
-  #grownTo(end: number): number {
-    return Math.ceil(end / this.#growBytes) * this.#growBytes;
-  }
-
-  #seal(body: Uint8Array): Uint8Array {
-    const sealed = this.#sealer === undefined ? body : this.#sealer.seal(body);
-    if (sealed.length > maxBodySize) throw new RangeError(`Cannot write log record: ${String(sealed.length)} bytes`);
-    return sealed;
-  }
-
-  async #rotate(full: Tail): Promise<Tail> {
-    const next = await this.#begin(full.segment.number + 1);
-    await full.file.close();
-    return next;
+  #encode(batches: readonly StoredBatch[]): Uint8Array {
+    const plain = encodeRecordBody(batches);
+    return this.#sealer === undefined ? plain : encodeSealedBody(this.#sealer.seal(plain), batches);
   }
 
   /** Every segment begins with the state so far, so that the ones before it can be removed. */
-  async #begin(number: number): Promise<Tail> {
-    const segment: Segment = { number, path: this.#pathOf(number), maxIndex: 0 };
-    const header = encodeSegmentHeader({ number, firstSequence: this.#sequence, previousCrc: this.#previousCrc });
+  #state(): Uint8Array {
     const state: StoredBatch = { hardState: this.#hardState, entries: [] };
-    const body = this.#seal(
-      encodeRecordBody([this.#snapshot === undefined ? state : { ...state, snapshot: this.#snapshot }]),
-    );
-    const position = segmentHeaderSize + align(recordHeaderSize + body.length);
-    const bytes = new Uint8Array(this.#grownTo(position));
-    bytes.set(header.bytes);
-    const crc = putRecord(bytes, segmentHeaderSize, body, this.#place(header.crc));
+    return this.#encode([this.#snapshot === undefined ? state : { ...state, snapshot: this.#snapshot }]);
+  }
 
-    const temporary = `${segment.path}.tmp`;
-    const draft = await this.#fs.open(temporary, 'create');
-    await draft.write(0, bytes);
-    await draft.sync();
-    await draft.close();
-    await this.#fs.rename(temporary, segment.path);
-    await this.#fs.syncDirectory(this.#directory);
-    const file = await this.#fs.open(segment.path, 'synced');
-    this.#advance(crc);
+  #addSegment(number: number): Segment {
+    const segment: Segment = { number, path: segmentPath(this.#directory, number), maxIndex: 0 };
     this.#segments.push(segment);
-    this.#tail = { segment, file, segmentCrc: header.crc, position, allocated: bytes.length };
-    return this.#tail;
+    return segment;
+  }
+
+  #remember(batch: StoredBatch, segment: Segment | undefined): void {
+    this.#hardState = batch.hardState ?? this.#hardState;
+    const { snapshot } = batch;
+    if (snapshot !== undefined && snapshot.index >= (this.#snapshot?.index ?? 0)) this.#snapshot = snapshot;
+    if (segment !== undefined) segment.maxIndex = Math.max(segment.maxIndex, batch.entries.at(-1)?.index ?? 0);
   }
 
   /** Oldest first, each removal durable before the next: what is left never has a hole. */
@@ -285,101 +236,127 @@ export class WalLogStore implements LogStore {
       [first, second] = this.#segments
     ) {
       if (first.maxIndex > upTo) return;
+      if (this.#fault !== undefined) throw this.#fault;
       this.#segments.shift();
       await this.#fs.remove(first.path);
       await this.#fs.syncDirectory(this.#directory);
     }
   }
 
-  #pathOf(number: number): string {
-    return `${this.#directory}/${String(number).padStart(16, '0')}.wal`;
-  }
-
   // Opening.
 
   async #recover(): Promise<OpenedLog> {
     const names = await this.#fs.list(this.#directory);
-    for (const name of names) if (name.endsWith('.wal.tmp')) await this.#fs.remove(`${this.#directory}/${name}`);
-    const numbers = names.filter((name) => segmentName.test(name)).map((name) => Number.parseInt(name, 10));
+    const numbers = segmentNumbers(names);
     const replay = new Replay();
-    for (const [at, number] of numbers.entries()) {
-      const previous = numbers[at - 1];
-      if (previous !== undefined && number !== previous + 1) {
-        throw new LogCorrupt(`Cannot open log: segment ${String(previous + 1)} is missing`);
-      }
-      await this.#readSegment(number, { replay, first: at === 0, last: at === numbers.length - 1 });
-    }
+    let newest: ReadSegment | undefined;
+    for (const number of numbers) newest = await this.#readSegment(number, { before: newest, replay });
     this.#hardState = replay.hardState;
     this.#snapshot = replay.snapshot;
     const opened = replay.result();
-    if (numbers.length === 0) await this.#begin(1);
+    if (newest !== undefined) checkNewest(newest);
+    for (const name of temporaries(names)) await this.#fs.remove(`${this.#directory}/${name}`);
+    if (newest === undefined) {
+      await this.#writer.begin(1, this.#state());
+      this.#addSegment(1);
+      return opened;
+    }
+    await this.#writer.resume(newest.segment.number, newest.header, newest.scan);
+    if (newest.header.version === 1) {
+      await this.#writer.leave(this.#state());
+      this.#addSegment(this.#writer.number);
+    }
     return opened;
   }
 
-  async #readSegment(number: number, scan: { replay: Replay; first: boolean; last: boolean }): Promise<void> {
-    const segment: Segment = { number, path: this.#pathOf(number), maxIndex: 0 };
+  async #readSegment(
+    number: number,
+    from: { readonly before: ReadSegment | undefined; readonly replay: Replay },
+  ): Promise<ReadSegment> {
+    const segment = this.#addSegment(number);
     const file = await this.#fs.open(segment.path, 'read');
-    const bytes = await file.read(0, await file.size()).finally(() => file.close());
-    const header = this.#checkHeader(segment, decodeSegmentHeader(bytes), scan.first);
-    const end = this.#readRecords(segment, bytes, { header, replay: scan.replay });
-    const clean = bytes.subarray(end).every((byte) => byte === 0);
-    if (!clean && !scan.last) throw new LogCorrupt(`Cannot open log: ${segment.path} is damaged`);
-    if (!clean && laterRecordExists(bytes, end, this.#place(header.crc))) {
-      throw new LogCorrupt(
-        `Cannot open log: ${segment.path} is damaged at byte ${String(end)}, before its last record`,
-      );
-    }
-    this.#segments.push(segment);
-    if (scan.last) await this.#openAt(segment, { end, size: bytes.length, clean, crc: header.crc });
-  }
-
-  #checkHeader(segment: Segment, header: ReadSegmentHeader | undefined, first: boolean): ReadSegmentHeader {
-    if (header === undefined || header.number !== segment.number) {
-      throw new LogCorrupt(`Cannot open log: the head of ${segment.path} is damaged`);
-    }
-    if (first) {
-      this.#sequence = header.firstSequence;
-      this.#previousCrc = header.previousCrc;
-    } else if (header.firstSequence !== this.#sequence || header.previousCrc !== this.#previousCrc) {
-      throw new LogCorrupt(`Cannot open log: records before ${segment.path} are missing`);
-    }
-    return header;
-  }
-
-  #readRecords(segment: Segment, bytes: Uint8Array, scan: { header: ReadSegmentHeader; replay: Replay }): number {
-    let at = segmentHeaderSize;
-    for (;;) {
-      const record = findRecord(bytes, at, scan.header.crc);
-      if (record === undefined || !this.#follows(record)) return at;
-      for (const batch of decodeRecordBody(this.#unseal(record.body, segment))) {
-        scan.replay.apply(batch);
-        segment.maxIndex = Math.max(segment.maxIndex, batch.entries.at(-1)?.index ?? 0);
-      }
-      this.#advance(record.crc);
-      at = Math.min(record.end, bytes.length);
-    }
-  }
-
-  #follows(record: FoundRecord): boolean {
-    return record.sequence === this.#sequence && record.previousCrc === this.#previousCrc;
-  }
-
-  #unseal(body: Uint8Array, segment: Segment): Uint8Array {
-    if (this.#sealer === undefined) return body;
     try {
-      return this.#sealer.open(body);
+      const source = await Source.of(file);
+      if (source === undefined) throw logCorrupt(`${segment.path} is larger than a segment can be`);
+      const header = decodeSegmentHeader(await source.read(0, segmentHeaderSize));
+      if (header === undefined || header.number !== number) throw logCorrupt(`the head of ${segment.path} is damaged`);
+      if (from.before !== undefined) checkFollows(from.before, header);
+      let followedBy: number | undefined;
+      const scan = await scanSegment(source, header, (record) => {
+        const found = this.#decode(record, header, segment);
+        if (found.followedBy !== undefined) followedBy = found.followedBy;
+        for (const batch of found.batches) {
+          from.replay.apply(batch);
+          segment.maxIndex = Math.max(segment.maxIndex, batch.entries.at(-1)?.index ?? 0);
+        }
+        return followedBy !== undefined;
+      });
+      return { segment, header, scan, followedBy };
+    } finally {
+      await file.close();
+    }
+  }
+
+  #decode(
+    record: ScannedRecord,
+    header: ReadSegmentHeader,
+    segment: Segment,
+  ): { readonly batches: readonly StoredBatch[]; readonly followedBy?: number } {
+    try {
+      // Version 1 does not say whether it is sealed.
+      if (header.version === 1) {
+        return { batches: plainBatches(this.#sealer === undefined ? record.body : this.#unseal(record.body, segment)) };
+      }
+      const body = decodeRecordBody(record.body);
+      if (body.kind === 'followed') return { batches: [], followedBy: body.by };
+      if (body.kind === 'sealed') return { batches: plainBatches(this.#unseal(body.sealed, segment)) };
+      if (this.#sealer !== undefined) throw new SealBroken(`Cannot open log: ${segment.path} is not sealed`);
+      return { batches: body.batches };
+    } catch (error) {
+      if (!(error instanceof CodecError)) throw error;
+      throw logCorrupt(`the record at byte ${String(record.position)} of ${segment.path} makes no sense`, error);
+    }
+  }
+
+  #unseal(sealed: Uint8Array, segment: Segment): Uint8Array {
+    if (this.#sealer === undefined) throw new SealBroken(`Cannot open log: ${segment.path} is sealed`);
+    try {
+      return this.#sealer.open(sealed);
     } catch (cause) {
       throw new SealBroken(`Cannot open log: ${segment.path} is sealed with another key`, { cause });
     }
   }
+}
 
-  /** Whatever was read is made durable first: this node will act on it, and the page cache may be its only holder. */
-  async #openAt(segment: Segment, tail: { end: number; size: number; clean: boolean; crc: number }): Promise<void> {
-    const file = await this.#fs.open(segment.path, 'synced');
-    if (!tail.clean) await file.truncate(tail.end);
-    await file.sync();
-    await this.#fs.syncDirectory(this.#directory);
-    const allocated = tail.clean ? tail.size : tail.end;
-    this.#tail = { segment, file, segmentCrc: tail.crc, position: tail.end, allocated };
-  }
+interface ReadSegment {
+  readonly segment: Segment;
+  readonly header: ReadSegmentHeader;
+  readonly scan: Scan;
+  readonly followedBy: number | undefined;
+}
+
+function plainBatches(bytes: Uint8Array): readonly StoredBatch[] {
+  const body = decodeRecordBody(bytes);
+  if (body.kind !== 'batches') throw new CodecError('Cannot read log record: it holds no batches');
+  return body.batches;
+}
+
+/** The next segment's header vouches for every record of the one before; what follows them there was never durable. */
+function checkFollows(before: ReadSegment, header: ReadSegmentHeader): void {
+  const { segment, scan } = before;
+  if (header.number !== segment.number + 1) throw logCorrupt(`segment ${String(segment.number + 1)} is missing`);
+  if (follows(header, scan.next)) return;
+  const reason = scan.tail.kind === 'corrupt' ? `: ${scan.tail.reason}` : '';
+  throw logCorrupt(`${segment.path} is damaged at byte ${String(scan.end)}, before its last record${reason}`);
+}
+
+function follows(header: ReadSegmentHeader, next: RecordPlace): boolean {
+  return header.firstSequence === next.sequence && header.previousCrc === next.previousCrc;
+}
+
+function checkNewest({ segment, scan, followedBy }: ReadSegment): void {
+  if (followedBy !== undefined) throw logCorrupt(`segment ${String(followedBy)} is missing`);
+  if (scan.last === undefined) throw logCorrupt(`the first record of ${segment.path} is damaged`);
+  if (scan.tail.kind !== 'corrupt') return;
+  throw logCorrupt(`${segment.path} is damaged at byte ${String(scan.end)}: ${scan.tail.reason}`);
 }

@@ -46,6 +46,8 @@ export class Random {
 export interface Options {
   readonly seed?: number;
   readonly config?: Partial<Omit<CoreConfig, 'id' | 'random' | 'limits'>>;
+  /** Settings of one node, over those of all. */
+  readonly configOf?: (id: NodeId) => Options['config'];
   readonly limits?: Partial<CoreConfig['limits']>;
 }
 
@@ -70,6 +72,9 @@ export class Host {
   payloads: string[] = [];
   reads: { token: number; index: Index }[] = [];
   readsFailed: number[] = [];
+  /** Rounds of heartbeats shown by the core: sent, and confirmed. */
+  rounds: number[] = [];
+  confirmedRounds: number[] = [];
   roles: Role[] = [];
 
   constructor(id: NodeId, disk: Disk) {
@@ -139,6 +144,7 @@ export class Cluster {
       checkQuorum: true,
       stepDownOnRemoval: true,
       ...this.#options.config,
+      ...this.#options.configOf?.(id),
       limits: { ...wideLimits, ...this.#options.limits },
       id,
       random: new Random(this.random.uint32()),
@@ -164,6 +170,8 @@ export class Cluster {
       if (ready.append) this.#queueAppend(host, ready.append);
       if (ready.apply) host.applies.push(ready.apply);
       for (const message of ready.send) this.#emit(host, message);
+      if (ready.round !== undefined) host.rounds.push(ready.round);
+      if (ready.confirmedRound !== undefined) host.confirmedRounds.push(ready.confirmedRound);
       if (ready.state) host.roles.push(ready.state.role);
       for (const read of ready.reads) this.#finishRead(host, read);
       host.readsFailed.push(...ready.readsFailed);

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { ConfOp, NodeId } from '../../src/core/index.ts';
-import type { Host } from './harness.ts';
+import type { Host, Options } from './harness.ts';
 import { Cluster, Random } from './harness.ts';
 
 const ops = ['voter', 'voter', 'learner', 'remove'] as const;
@@ -43,7 +43,8 @@ function nodeEvent(cluster: Cluster, random: Random, step: number): void {
   else if (dice < 43) host.core.transferLeadership(random.below(2) ? 'best' : 1 + random.below(4));
   else if (dice < 55) cluster.read(host.id, step);
   else if (dice < 57) host.core.peerUnreachable(1 + random.below(5));
-  else if (dice < 58) cluster.isolate(1 + random.below(cluster.hosts.size));
+  else if (dice === 57) host.core.forgetLeader();
+  else if (dice < 59) cluster.isolate(1 + random.below(cluster.hosts.size));
   else if (dice < 64) cluster.heal();
   else cluster.tick(host.id);
   cluster.pump(host);
@@ -76,6 +77,17 @@ function converge(cluster: Cluster): void {
   throw new Error(`no convergence after the faults ended:\n${states.join('\n')}`);
 }
 
+function settings(random: Random): NonNullable<Options['config']> {
+  const checkQuorum = random.below(3) > 0;
+  return {
+    electionTicks: 4,
+    preVote: random.below(3) > 0,
+    checkQuorum,
+    leaseReads: checkQuorum && random.below(3) === 0,
+    forwardProposals: random.below(3) === 0,
+  };
+}
+
 function walk(seed: number): Outcome {
   const random = new Random(seed);
   const nodes = 1 + random.below(5);
@@ -84,7 +96,7 @@ function walk(seed: number): Outcome {
     Array.from({ length: nodes }, (_, i) => i + 1),
     {
       seed,
-      config: { electionTicks: 4, preVote: random.below(3) > 0, checkQuorum: random.below(3) > 0 },
+      config: settings(random),
       limits: tight ? { maxMessageBytes: 4, maxInflightMessages: 2, maxApplyBytes: 6, maxUncommittedBytes: 60 } : {},
     },
   );

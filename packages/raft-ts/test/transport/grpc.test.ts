@@ -7,7 +7,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import type { Message, NodeId } from '../../src/index.ts';
 import { encodeMessage, nodeRuntime, RaftNode } from '../../src/index.ts';
 import { GrpcTransport, type GrpcTransportOptions, raftService } from '../../src/transport/grpc/index.ts';
-import { createFileSnapshotStore, createWalLogStore } from '../../src/wal/index.ts';
+import { crc32c, createFileSnapshotStore, createWalLogStore } from '../../src/wal/index.ts';
 import { WordList } from '../driver/cluster.ts';
 
 const cleanups: (() => unknown)[] = [];
@@ -196,6 +196,96 @@ describe('the gRPC transport', () => {
     });
     await a.transport.sendSnapshot(installSnapshot, pieces(20, 600_000), new AbortController().signal);
     expect(bytes).toBe(12_000_000);
+  });
+
+  test('sends only what lies behind the bytes that the receiver has, and checks the whole', async () => {
+    const [a, b] = [await endpoint(1), await endpoint(2)];
+    a.transport.setPeers(new Map([[2, b.address]]));
+    const whole: Uint8Array[] = [];
+    for await (const piece of pieces(10, 100_000)) whole.push(piece);
+    const all = Buffer.concat(whole);
+    let rest: Uint8Array[] = [];
+    let checksum = crc32c(all.subarray(0, 250_000));
+    b.transport.onSnapshot(async (_message, chunks) => {
+      rest = [];
+      chunks.resumeAt?.(250_000, checksum);
+      for await (const chunk of chunks) rest.push(chunk);
+    });
+    const send = () => a.transport.sendSnapshot(installSnapshot, pieces(10, 100_000), new AbortController().signal);
+    await send();
+    expect(hash(Buffer.concat(rest))).toBe(hash(all.subarray(250_000)));
+    checksum += 1;
+    await expect(send()).rejects.toThrow('checksum');
+  });
+
+  test('is refused when the receiver has more than there is', async () => {
+    const [a, b] = [await endpoint(1), await endpoint(2)];
+    a.transport.setPeers(new Map([[2, b.address]]));
+    b.transport.onSnapshot(async (_message, chunks) => {
+      chunks.resumeAt?.(2001, 0);
+      for await (const chunk of chunks) expect(chunk.length).toBe(0);
+    });
+    await expect(
+      a.transport.sendSnapshot(installSnapshot, pieces(2, 1000), new AbortController().signal),
+    ).rejects.toThrow('no byte 2001');
+  });
+
+  test('holds the sender of a snapshot back to the pace of its receiver', async () => {
+    const [a, b] = [await endpoint(1), await endpoint(2)];
+    a.transport.setPeers(new Map([[2, b.address]]));
+    let release = (): void => {};
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    let read = 0;
+    async function* large(): AsyncIterable<Uint8Array> {
+      for (; read < 200; read++) yield new Uint8Array(256 << 10);
+    }
+    b.transport.onSnapshot(async (_message, chunks) => {
+      for await (const chunk of chunks) if (chunk.length > 0) await held;
+    });
+    const sending = a.transport.sendSnapshot(installSnapshot, large(), new AbortController().signal);
+    await eventually(() => read > 0);
+    await new Promise<void>((resolve) => nodeRuntime.setTimer(200, resolve));
+    // 50 MiB in all; what the connection buffers is a fraction of it.
+    expect(read).toBeLessThan(100);
+    release();
+    await sending;
+    expect(read).toBe(200);
+  });
+
+  test('ends the stream of a peer that sends a frame too large, or garbage; others go on', async () => {
+    const [a, b, c] = [await endpoint(1), await endpoint(2, { frameBytesMax: 50_000 }), await endpoint(3)];
+    const got: Message[] = [];
+    b.transport.onMessages((messages) => got.push(...messages));
+    let unreachable = 0;
+    a.transport.onUnreachable(() => {
+      unreachable += 1;
+    });
+    for (const { transport } of [a, c]) transport.setPeers(new Map([[2, b.address]]));
+    a.transport.send(2, [append(1, 2, 60_000)]);
+    await eventually(() => unreachable > 0);
+    c.transport.send(2, [heartbeat(3, 2)]);
+    await eventually(() => got.length > 0);
+    expect(got).toEqual([heartbeat(3, 2)]);
+  });
+
+  test('refuses further nodes beyond its bound', async () => {
+    const [a, b, c] = [await endpoint(1), await endpoint(2, { callersMax: 1 }), await endpoint(3)];
+    let got = 0;
+    b.transport.onMessages(() => {
+      got += 1;
+    });
+    let refused = 0;
+    c.transport.onUnreachable(() => {
+      refused += 1;
+    });
+    for (const { transport } of [a, c]) transport.setPeers(new Map([[2, b.address]]));
+    a.transport.send(2, [heartbeat(1, 2)]);
+    await eventually(() => got === 1);
+    c.transport.send(2, [heartbeat(3, 2)]);
+    await eventually(() => refused > 0);
+    expect(got).toBe(1);
   });
 
   test('lets a receiver take a snapshot without reading it', async () => {

@@ -3,28 +3,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
-import type { ConfState, Entry, LogBatch, OpenedLog, Sealer, SnapshotMeta } from '../../src/index.ts';
+import type { LogBatch, OpenedLog, Sealer } from '../../src/index.ts';
 import { seededRandom } from '../../src/sim/index.ts';
 import { crc32c, createWalLogStore, LogCorrupt, MemoryFileSystem, nodeFileSystem } from '../../src/wal/index.ts';
+import { batch, entries, entry, snapshot } from './scripts.ts';
 
-const conf: ConfState = { voters: [1], outgoing: [], learners: [], learnersNext: [], autoLeave: false };
-const entry = (index: number, term = 1, data = `e${String(index)}.${String(term)}`): Entry => ({
-  term,
-  index,
-  kind: 0,
-  data: new TextEncoder().encode(data),
-});
-const entries = (from: number, to: number, term = 1, data?: string): Entry[] =>
-  Array.from({ length: to - from + 1 }, (_, i) => entry(from + i, term, data));
-const snapshot = (index: number, term = 1): SnapshotMeta => ({ term, index, conf, id: `s${String(index)}` });
-const batch = (list: readonly Entry[], more: Partial<LogBatch> = {}): LogBatch => ({
-  entries: list,
-  sync: true,
-  ...more,
-});
-const plain = (opened: OpenedLog) => ({
-  ...opened,
-  entries: opened.entries.map((e) => `${String(e.index)}.${String(e.term)}`),
+const plain = ({ hardState, snapshot: taken, entries: list }: OpenedLog) => ({
+  hardState,
+  ...(taken === undefined ? {} : { snapshot: taken }),
+  entries: list.map((e) => `${String(e.index)}.${String(e.term)}`),
 });
 
 const xor: Sealer = {
@@ -90,6 +77,23 @@ describe.each([
     const opened = plain(await again.open());
     expect(opened.entries).toEqual(entries(91, 100).map((e) => `${String(e.index)}.1`));
     expect(opened.hardState).toEqual({ term: 1, vote: 1, commit: 99 });
+    await again.close();
+  });
+
+  test('what compaction was asked to keep behind the snapshot is still there after a restart', async () => {
+    const options = { ...(await place()), segmentBytes: 4096, growBytes: 1024 };
+    const log = createWalLogStore(options);
+    await log.open();
+    for (let i = 1; i <= 100; i++) await log.append(batch([entry(i, 1, 'x'.repeat(200))]));
+    await log.append(batch([], { snapshot: snapshot(90) }));
+    await log.compact(50);
+    await log.close();
+    const again = createWalLogStore(options);
+    const { retained = [], entries: rest } = await again.open();
+    const [first] = retained;
+    expect(first?.index).toBeLessThanOrEqual(51);
+    expect(first?.index).toBeGreaterThan(25);
+    expect([...retained, ...rest].map((e) => e.index)).toEqual(entries(first?.index ?? 0, 100).map((e) => e.index));
     await again.close();
   });
 
@@ -191,9 +195,15 @@ describe('damage', () => {
     await expect(createWalLogStore({ directory: '/log', fileSystem }).open()).rejects.toBeInstanceOf(LogCorrupt);
   });
 
-  test('a damaged last record is a torn write: cut off, and the log goes on', async () => {
+  test('a damaged last record is corruption: no torn write leaves every sector filled', async () => {
     const fileSystem = await written();
     fileSystem.damage(path, find(fileSystem, 'e5.1'), new Uint8Array([0]));
+    await expect(createWalLogStore({ directory: '/log', fileSystem }).open()).rejects.toBeInstanceOf(LogCorrupt);
+  });
+
+  test('a last record that lacks its end is a torn write: cut off, and the log goes on', async () => {
+    const fileSystem = await written();
+    fileSystem.damage(path, find(fileSystem, 'e5.1'), new Uint8Array(4));
     const log = createWalLogStore({ directory: '/log', fileSystem });
     expect(plain(await log.open()).entries).toEqual(['1.1', '2.1', '3.1', '4.1']);
     await log.append(batch([entry(5, 2)]));
@@ -320,10 +330,12 @@ describe('crashes', () => {
         let end = content.length;
         while (end > 0 && content[end - 1] === 0) end -= 1;
         fileSystem.damage('/log/0000000000000001.wal', Math.ceil(end / 8) * 8, bytes);
-        const opened = plain(await createWalLogStore({ directory: '/log', fileSystem }).open());
-        expect(opened.entries).toEqual(['1.1']);
+        const opening = createWalLogStore({ directory: '/log', fileSystem }).open();
+        const opened = await opening.catch((error: unknown) => error);
+        if (opened instanceof Error) expect(opened).toBeInstanceOf(LogCorrupt);
+        else expect(plain(await opening).entries).toEqual(['1.1']);
       }),
-      { seed: 42, numRuns: 100 },
+      { seed: 42, numRuns: 200 },
     );
   });
 });

@@ -3,11 +3,17 @@ import { encodeMessage, readMessage } from '../../codec/message.ts';
 import { CodecError, Reader, Writer } from '../../codec/wire.ts';
 import type { InstallSnapshot } from '../../core/types.ts';
 
+/** `last`: all has been sent, and this is what it came to. */
 export interface Chunk {
-  readonly head: InstallSnapshot | undefined;
+  readonly head?: InstallSnapshot;
   readonly data: Uint8Array;
-  readonly last: boolean;
+  /** Where `data` belongs in the payload. */
+  readonly offset: number;
+  readonly last?: { readonly bytes: number; readonly crc: number };
 }
+
+/** The receiver's first word: go on behind `offset`. Its last one: `done`. */
+export type SnapshotAck = { readonly offset: number } | { readonly done: true };
 
 export function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -15,18 +21,26 @@ export function asBuffer(bytes: Uint8Array): Buffer {
 
 export function encodeChunk(chunk: Chunk): Buffer {
   const w = new Writer(chunk.data.length + 256);
-  const { head } = chunk;
-  w.bool(3, chunk.last);
-  w.bytes(2, chunk.data);
+  const { head, data, offset, last } = chunk;
+  if (last !== undefined) {
+    w.uint(6, last.crc);
+    w.uint(5, last.bytes);
+  }
+  w.uint(4, offset);
+  w.bool(3, last !== undefined);
+  w.bytes(2, data);
   if (head !== undefined) w.bytes(1, encodeMessage(head));
   return asBuffer(w.finish());
 }
 
-export function decodeChunk(bytes: Uint8Array): Chunk {
-  const r = new Reader(bytes);
+export function decodeChunk(frame: Uint8Array): Chunk {
+  const r = new Reader(frame);
   let head: InstallSnapshot | undefined;
   let data = new Uint8Array(0);
   let last = false;
+  let offset = 0;
+  let bytes = 0;
+  let crc = 0;
   while (!r.done) {
     const field = r.field();
     if (field.number === 1) {
@@ -35,9 +49,32 @@ export function decodeChunk(bytes: Uint8Array): Chunk {
       head = message;
     } else if (field.number === 2) data = new Uint8Array(r.bytes(field));
     else if (field.number === 3) last = r.bool(field);
+    else if (field.number === 4) offset = r.uint(field);
+    else if (field.number === 5) bytes = r.uint(field);
+    else if (field.number === 6) crc = r.uint(field);
     else r.skip(field);
   }
-  return { head, data, last };
+  return { data, offset, ...(head !== undefined && { head }), ...(last && { last: { bytes, crc } }) };
+}
+
+export function encodeSnapshotAck(ack: SnapshotAck): Buffer {
+  const w = new Writer(16);
+  if ('done' in ack) w.bool(2, true);
+  else w.presentUint(1, ack.offset);
+  return asBuffer(w.finish());
+}
+
+export function decodeSnapshotAck(frame: Uint8Array): SnapshotAck {
+  const r = new Reader(frame);
+  let offset = 0;
+  let done = false;
+  while (!r.done) {
+    const field = r.field();
+    if (field.number === 1) offset = r.uint(field);
+    else if (field.number === 2) done = r.bool(field);
+    else r.skip(field);
+  }
+  return done ? { done } : { offset };
 }
 
 export function encodeCredit(bytes: number): Buffer {

@@ -6,6 +6,7 @@ import type { GrpcTransport } from './transport.ts';
 export { protocolVersion } from './service.ts';
 export { GrpcTransport, type GrpcTransportOptions, type RaftCall } from './transport.ts';
 
+/** The service of `raft.v1.Raft`, for a gRPC server of the host. */
 export interface RaftService {
   readonly definition: ServiceDefinition;
   readonly implementation: UntypedServiceImplementation;
@@ -19,8 +20,8 @@ export function raftService(transport: GrpcTransport): RaftService {
       messages: (call: Parameters<GrpcTransport['acceptMessages']>[0]) => {
         void transport.acceptMessages(call);
       },
-      snapshot: (...call: Parameters<GrpcTransport['acceptSnapshot']>) => {
-        void transport.acceptSnapshot(...call);
+      snapshot: (call: Parameters<GrpcTransport['acceptSnapshot']>[0]) => {
+        void transport.acceptSnapshot(call);
       },
     },
   };

@@ -3,14 +3,15 @@ import type { MethodDefinition, ServiceDefinition } from '@grpc/grpc-js';
 import { Metadata } from '@grpc/grpc-js';
 import type { NodeId } from '../../core/types.ts';
 
+/** Raised when older versions would misunderstand; peers of another one are refused. */
 export const protocolVersion = 1;
 
-function method(name: string, responseStream: boolean): MethodDefinition<Buffer, Buffer> {
+function method(name: string): MethodDefinition<Buffer, Buffer> {
   const same = (bytes: Buffer): Buffer => bytes;
   return {
     path: `/raft.v1.Raft/${name}`,
     requestStream: true,
-    responseStream,
+    responseStream: true,
     requestSerialize: same,
     requestDeserialize: same,
     responseSerialize: same,
@@ -19,8 +20,8 @@ function method(name: string, responseStream: boolean): MethodDefinition<Buffer,
 }
 
 export const raftDefinition = {
-  messages: method('Messages', true),
-  snapshot: method('Snapshot', false),
+  messages: method('Messages'),
+  snapshot: method('Snapshot'),
 } satisfies ServiceDefinition;
 
 export interface Route {

@@ -5,25 +5,22 @@
  * Promised: `send` never blocks and never holds more than a bounded number of bytes per peer; what does not fit is dropped
  * and reported. Never done: trusting a sender's word for its id when `authorize` says otherwise.
  */
-import type {
-  ChannelCredentials,
-  ClientDuplexStream,
-  ClientWritableStream,
-  ServerDuplexStream,
-  ServerReadableStream,
-  ServiceError,
-  sendUnaryData,
-} from '@grpc/grpc-js';
+import type { ChannelCredentials, ClientDuplexStream, ServerDuplexStream, ServiceError } from '@grpc/grpc-js';
 import { Client, status as Code, Metadata } from '@grpc/grpc-js';
 import { approximateSize, decodeBatch, encodeBatch } from '../../codec/message.ts';
 import type { InstallSnapshot, Message, NodeId } from '../../core/types.ts';
-import type { Runtime, Transport } from '../../ports.ts';
-import { asBuffer, type Chunk, decodeChunk, encodeChunk, encodeCredit } from './frames.ts';
+import type { IncomingSnapshot, Runtime, Transport } from '../../ports.ts';
+import { Callers } from './callers.ts';
+import { asBuffer, encodeCredit } from './frames.ts';
 import { Lane } from './lane.ts';
 import { checkRoute, metadataFor, raftDefinition } from './service.ts';
+import type { SnapshotCall } from './snapshot.ts';
+import { IncomingStream, sendSnapshot } from './snapshot.ts';
 
-export type RaftCall = ServerDuplexStream<Buffer, Buffer> | ServerReadableStream<Buffer, Buffer>;
+/** An incoming call, as `authorize` sees it. */
+export type RaftCall = ServerDuplexStream<Buffer, Buffer>;
 
+/** Times are in milliseconds, sizes in bytes. Whatever has a default may be left out. */
 export interface GrpcTransportOptions {
   readonly id: NodeId;
   /** Calls of other clusters are refused. */
@@ -38,6 +35,12 @@ export interface GrpcTransportOptions {
   readonly urgentBytesMax?: number;
   readonly reconnectMinMs?: number;
   readonly reconnectMaxMs?: number;
+  /** A larger frame ends the stream that brought it; the host's server has a limit of its own, usually lower. */
+  readonly frameBytesMax?: number;
+  /** Streams that one peer may have open here; a new one ends the oldest. Peers need three at a time. */
+  readonly callsPerPeerMax?: number;
+  /** Nodes that may have streams open here at the same time; more are refused. */
+  readonly callersMax?: number;
 }
 
 interface Peer {
@@ -45,29 +48,34 @@ interface Peer {
   readonly clients: readonly [urgent: Client, bulk: Client];
   readonly urgent: Lane;
   readonly bulk: Lane;
-  readonly streams: Set<ClientWritableStream<Buffer>>;
+  readonly streams: Set<ClientDuplexStream<Buffer, Buffer>>;
 }
 
-type SnapshotHandler = (message: InstallSnapshot, chunks: AsyncIterable<Uint8Array>) => Promise<void>;
+type SnapshotHandler = (message: InstallSnapshot, chunks: IncomingSnapshot) => Promise<void>;
 
 /** A frame closes when it reaches this; well below gRPC's default limit of 4 MiB. */
 const frameBytes = 1 << 20;
-const chunkBytes = 256 << 10;
 const creditBytes = 64 << 10;
 
+/**
+ * Peer addresses are gRPC targets, such as `10.0.0.1:7001`. Its service must be added to a server, see `raftService`.
+ */
 export class GrpcTransport implements Transport {
   readonly #options: GrpcTransportOptions;
   readonly #peers = new Map<NodeId, Peer>();
-  readonly #calls = new Set<RaftCall>();
+  readonly #calls: Callers<RaftCall>;
   #messages: (messages: readonly Message[]) => void = () => {};
   #unreachable: (id: NodeId) => void = () => {};
   #snapshot: SnapshotHandler | undefined;
   #credentials: ChannelCredentials;
   #closed = false;
+  readonly #frameBytesMax: number;
 
   constructor(options: GrpcTransportOptions) {
     this.#options = options;
+    this.#frameBytesMax = options.frameBytesMax ?? 64 << 20;
     this.#credentials = options.credentials;
+    this.#calls = new Callers(options.callsPerPeerMax ?? 8, options.callersMax ?? 256);
   }
 
   send(to: NodeId, batch: readonly Message[]): void {
@@ -87,33 +95,20 @@ export class GrpcTransport implements Transport {
       throw new Error(`Cannot send snapshot: node ${String(message.to)} is unreachable`);
     }
     signal.throwIfAborted();
-    const { answered, call } = this.#openSnapshot(peer, message);
-    const onAbort = () => call.cancel();
-    signal.addEventListener('abort', onAbort, { once: true });
+    const { path, requestSerialize, responseDeserialize } = raftDefinition.snapshot;
+    // On the connection for what can wait: heartbeats have their own.
+    const call = peer.clients[1].makeBidiStreamRequest(
+      path,
+      requestSerialize,
+      responseDeserialize,
+      this.#metadata(message.to),
+    );
+    peer.streams.add(call);
     try {
-      await Promise.race([writeChunks(call, message, chunks), answered]);
-      await answered;
-      signal.throwIfAborted();
-    } catch (error) {
-      call.cancel();
-      throw error;
+      await sendSnapshot(call, message, chunks, signal);
     } finally {
       peer.streams.delete(call);
-      signal.removeEventListener('abort', onAbort);
     }
-  }
-
-  #openSnapshot(peer: Peer, message: InstallSnapshot) {
-    const { path, requestSerialize, responseDeserialize } = raftDefinition.snapshot;
-    const metadata = this.#metadata(message.to);
-    let settle: (error: ServiceError | null) => void = () => {};
-    const answered = new Promise<void>((resolve, reject) => {
-      settle = (error) => (error === null ? resolve() : reject(error));
-    });
-    answered.catch(() => {});
-    const call = peer.clients[1].makeClientStreamRequest(path, requestSerialize, responseDeserialize, metadata, settle);
-    peer.streams.add(call);
-    return { answered, call };
   }
 
   setPeers(peers: ReadonlyMap<NodeId, string>): void {
@@ -153,8 +148,7 @@ export class GrpcTransport implements Transport {
     this.#closed = true;
     for (const peer of this.#peers.values()) closePeer(peer);
     this.#peers.clear();
-    for (const call of this.#calls) call.emit('error', refusal(Code.UNAVAILABLE, 'raft node is closed'));
-    this.#calls.clear();
+    for (const call of this.#calls.takeAll()) call.emit('error', refusal(Code.UNAVAILABLE, 'raft node is closed'));
   }
 
   // Outgoing.
@@ -175,6 +169,8 @@ export class GrpcTransport implements Transport {
       'grpc.keepalive_timeout_ms': 2000,
       'grpc.max_receive_message_length': -1,
       'grpc.max_send_message_length': -1,
+      // A stream is never repeated, so nothing has to be kept for that.
+      'grpc.enable_retries': 0,
       // Each client gets a connection of its own, so that a large append does not hold up a heartbeat.
       'grpc.use_local_subchannel_pool': 1,
       ...channelOptions,
@@ -208,13 +204,13 @@ export class GrpcTransport implements Transport {
 
   /** @internal */
   async acceptMessages(call: ServerDuplexStream<Buffer, Buffer>): Promise<void> {
-    call.on('error', () => this.#calls.delete(call));
+    call.on('error', () => this.#calls.leave(call));
     const from = await this.#admit(call);
     if (typeof from !== 'number') return void call.emit('error', from);
     let owed = 0;
     call.on('data', (frame: Buffer) => {
       if (this.#closed) return;
-      const messages = this.#decode(frame, from);
+      const messages = frame.length > this.#frameBytesMax ? undefined : this.#decode(frame, from);
       if (messages === undefined) {
         call.emit('error', refusal(Code.INVALID_ARGUMENT, 'malformed batch of raft messages'));
         return;
@@ -227,10 +223,10 @@ export class GrpcTransport implements Transport {
       this.#messages(messages);
     });
     call.on('end', () => {
-      this.#calls.delete(call);
+      this.#calls.leave(call);
       call.end();
     });
-    call.on('cancelled', () => this.#calls.delete(call));
+    call.on('cancelled', () => this.#calls.leave(call));
   }
 
   /** Only messages from the admitted sender to this node; undefined if the bytes are none. */
@@ -243,24 +239,24 @@ export class GrpcTransport implements Transport {
   }
 
   /** @internal */
-  async acceptSnapshot(call: ServerReadableStream<Buffer, Buffer>, answer: sendUnaryData<Buffer>): Promise<void> {
-    call.on('error', () => this.#calls.delete(call));
+  async acceptSnapshot(call: SnapshotCall): Promise<void> {
+    call.on('error', () => this.#calls.leave(call));
     const from = await this.#admit(call);
-    if (typeof from !== 'number') return answer(from, null);
+    if (typeof from !== 'number') return void call.emit('error', from);
     try {
-      const chunks = incoming(call);
-      const first = await chunks.next();
-      const head = first.done === true ? undefined : first.value.head;
+      const stream = new IncomingStream(call);
+      const head = await stream.head();
       if (head === undefined || head.from !== from || head.to !== this.#options.id) {
-        return answer(refusal(Code.INVALID_ARGUMENT, 'malformed snapshot stream'), null);
+        throw refusal(Code.INVALID_ARGUMENT, 'malformed snapshot stream');
       }
       if (this.#snapshot === undefined) throw new Error('nobody receives snapshots');
-      await this.#snapshot(head, payloads(chunks));
-      answer(null, Buffer.alloc(0));
+      await this.#snapshot(head, stream);
+      stream.done();
     } catch (error) {
-      answer(refusal(Code.ABORTED, error instanceof Error ? error.message : 'snapshot refused'), null);
+      const why = error instanceof Error ? error.message : 'snapshot refused';
+      call.emit('error', isRefusal(error) ? error : refusal(Code.ABORTED, why));
     } finally {
-      this.#calls.delete(call);
+      this.#calls.leave(call);
     }
   }
 
@@ -277,13 +273,17 @@ export class GrpcTransport implements Transport {
     if (!allowed) {
       return refusal(Code.PERMISSION_DENIED, `raft call refused: caller is not node ${String(from)}`);
     }
-    this.#calls.add(call);
+    if (this.#closed) return refusal(Code.UNAVAILABLE, 'raft node is closed');
+    if (!this.#calls.enter(from, call)) return refusal(Code.RESOURCE_EXHAUSTED, 'raft call refused: too many callers');
+    for (const surplus of this.#calls.surplus(from)) {
+      surplus.emit('error', refusal(Code.RESOURCE_EXHAUSTED, 'raft call ended: its caller has begun too many'));
+    }
     return from;
   }
 }
 
-function isUrgent(message: Message): boolean {
-  return message.type !== 'append' && message.type !== 'append-ack';
+function isUrgent({ type }: Message): boolean {
+  return type !== 'append' && type !== 'append-ack' && type !== 'forward';
 }
 
 /** Splits a batch so that each frame stays small, unless one message alone is larger. */
@@ -310,39 +310,8 @@ function closePeer(peer: Peer): void {
   for (const client of peer.clients) client.close();
 }
 
-async function writeChunks(
-  call: ClientWritableStream<Buffer>,
-  head: InstallSnapshot,
-  chunks: AsyncIterable<Uint8Array>,
-): Promise<void> {
-  await write(call, { head, data: new Uint8Array(0), last: false });
-  for await (const chunk of chunks) {
-    for (let at = 0; at < chunk.length; at += chunkBytes) {
-      await write(call, { head: undefined, data: chunk.subarray(at, at + chunkBytes), last: false });
-    }
-  }
-  await write(call, { head: undefined, data: new Uint8Array(0), last: true });
-  call.end();
-}
-
-/** Resolves when the stream can take more; the caller races it with the end of the call. */
-function write(call: ClientWritableStream<Buffer>, chunk: Chunk): Promise<void> | undefined {
-  if (call.write(encodeChunk(chunk))) return undefined;
-  return new Promise((resolve) => call.once('drain', resolve));
-}
-
-/** Leaving early must not destroy the call: the answer still has to go out. */
-async function* incoming(call: ServerReadableStream<Buffer, Buffer>): AsyncGenerator<Chunk, void> {
-  for await (const frame of call.iterator({ destroyOnReturn: false })) yield decodeChunk(frame as Buffer);
-}
-
-/** A stream that ends without its last chunk was cut off: a cancelled call ends like a finished one. */
-async function* payloads(chunks: AsyncGenerator<Chunk, void>): AsyncIterable<Uint8Array> {
-  for await (const chunk of chunks) {
-    if (chunk.data.length > 0) yield chunk.data;
-    if (chunk.last) return;
-  }
-  throw new Error('Cannot receive snapshot: the stream was cut off');
+function isRefusal(error: unknown): error is ServiceError {
+  return error instanceof Error && 'code' in error && 'metadata' in error;
 }
 
 function refusal(code: Code, message: string): ServiceError {

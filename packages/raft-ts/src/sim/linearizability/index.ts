@@ -1,0 +1,3 @@
+export { type CheckOptions, checkLinearizable } from './check.ts';
+export { type RegisterInput, type RegisterOutput, registerModel } from './register.ts';
+export type { Linearizability, Model, Operation, Part, Verdict } from './types.ts';
