@@ -1,7 +1,8 @@
 /**
- * Forced new cluster: when the majority of a cluster is lost for good, one surviving node goes on alone. It keeps all that
- * it knows to be committed, drops what it does not, and commits a configuration of itself. Entries that the lost
- * majority had committed and this node had not heard of are lost; every other survivor must be wiped and join anew.
+ * Forced new cluster: when the majority of a cluster is lost for good, one surviving node goes on alone. It keeps the
+ * log up to the commit index it is given (RaftNode gives the end of the log, since the index on disk lags), drops the rest,
+ * and commits a configuration of itself. Entries that the lost majority had committed and this node never received are
+ * lost; every other survivor must be wiped and join anew.
  */
 import { changeConf, decodeConfChange, emptyConf, encodeConfChange, isJoint, members } from '../core/confchange.ts';
 import type { ConfChange, ConfOp, ConfState, Entry, NodeId } from '../core/types.ts';

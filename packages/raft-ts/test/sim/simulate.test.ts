@@ -53,7 +53,8 @@ describe('a failing run', () => {
       expect(failed.trace.join('\n')).toContain('VIOLATION');
       const small = await sim.shrink(failed, { seed, settle });
       expect(small.without.size).toBeGreaterThan(faultClasses.length / 2);
-      expect(small.until).toBeLessThanOrEqual(failed.steps);
+      const before = await sim.simulate({ seed, settle, without: small.without, untilStep: small.until - 1 });
+      expect(before.violation).toBeUndefined();
       const again = await sim.simulate({ seed, settle, without: small.without, untilStep: small.until });
       expect(again.violation?.invariant).toBe(8);
       expect(again.steps).toBe(small.until);

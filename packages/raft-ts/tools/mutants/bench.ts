@@ -68,7 +68,10 @@ export class Bench {
     for (const id of ids) {
       const disk = new Disk(conf);
       this.#disks.set(id, disk);
-      this.cores.set(id, new Core({ ...this.#config(id), checkQuorum }, disk, { hardState: disk.hardState, conf, applied: 1 }));
+      this.cores.set(
+        id,
+        new Core({ ...this.#config(id), checkQuorum }, disk, { hardState: disk.hardState, conf, applied: 1 }),
+      );
     }
   }
 

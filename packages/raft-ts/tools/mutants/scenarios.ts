@@ -130,7 +130,9 @@ function latestTermWins(Core: CoreClass): string | undefined {
   bench.act(2, (core) => core.step({ type: 'append', from: 1, to: 2, term: 3, prev, entries, commit: 2, epoch: 1 }));
   bench.wire = [];
   const [last, committed] = [{ term: 2, index: 9 }, prev];
-  bench.act(2, (core) => core.step({ type: 'vote', from: 3, to: 2, term: 4, pre: false, transfer: true, last, committed }));
+  bench.act(2, (core) =>
+    core.step({ type: 'vote', from: 3, to: 2, term: 4, pre: false, transfer: true, last, committed }),
+  );
   const granted = bench.wire.some((m) => m.type === 'vote-ack' && m.granted);
   return granted ? 'invariant 4: votes for a node without the committed entry 2' : undefined;
 }
@@ -161,14 +163,26 @@ function forgetsLeader(Core: CoreClass): string | undefined {
   bench.elect(1);
   for (const id of [2, 3]) {
     bench.wire = [];
-    for (let ticks = 0; ticks < 25 && bench.core(id).status().role !== 'precandidate'; ticks++) bench.act(id, (core) => core.tick());
+    for (let ticks = 0; ticks < 25 && bench.core(id).status().role !== 'precandidate'; ticks++)
+      bench.act(id, (core) => core.tick());
   }
   bench.settle((m) => m.from !== 3 || m.to !== 2);
   bench.act(3, (core) => core.tick());
   const asked = bench.core(3).status().role;
   if (asked !== 'precandidate') throw new Error(`node 3 is ${asked}`);
   const last = { term: 9, index: 9 };
-  bench.act(2, (core) => core.step({ type: 'vote', from: 3, to: 2, term: core.status().term + 1, pre: true, transfer: false, last, committed: { term: 1, index: 1 } }));
+  bench.act(2, (core) =>
+    core.step({
+      type: 'vote',
+      from: 3,
+      to: 2,
+      term: core.status().term + 1,
+      pre: true,
+      transfer: false,
+      last,
+      committed: { term: 1, index: 1 },
+    }),
+  );
   return bench.wire.some((m) => m.type === 'vote-ack' && m.from === 2)
     ? undefined
     : 'invariant 17: a precandidate refuses others for the sake of a leader that it has given up';
@@ -179,7 +193,9 @@ function staleLeaderIsTold(Core: CoreClass): string | undefined {
   bench.act(3, (core) => core.step({ type: 'heartbeat', from: 2, to: 3, term: 5, commit: 1, read: 0 }));
   bench.wire = [];
   bench.act(3, (core) => core.step({ type: 'heartbeat', from: 1, to: 3, term: 2, commit: 1, read: 0 }));
-  return bench.wire.some((m) => m.to === 1 && m.term === 5) ? undefined : 'invariant 17: a stale leader never learns of the higher term';
+  return bench.wire.some((m) => m.to === 1 && m.term === 5)
+    ? undefined
+    : 'invariant 17: a stale leader never learns of the higher term';
 }
 
 /** The same entry comes, goes and comes back while its first write is still under way. */
@@ -200,7 +216,9 @@ function sameEntryAgain(Core: CoreClass): string | undefined {
   if (first === undefined) throw new Error('nothing was written');
   core.appended(first);
   const { apply } = core.takeReady();
-  return apply === undefined ? undefined : 'invariant 9: applies an entry on the word of a write that was replaced since';
+  return apply === undefined
+    ? undefined
+    : 'invariant 9: applies an entry on the word of a write that was replaced since';
 }
 
 function readsAskQuorum(Core: CoreClass): string | undefined {
@@ -233,9 +251,13 @@ function snapshotKeepsLog(Core: CoreClass): string | undefined {
   const bench = new Bench(Core, [2], { voters: [1, 2, 3] });
   const entry = (index: number) => ({ term: 2, index, kind: 0, data: new Uint8Array([1]) }) as const;
   const prev = { term: 1, index: 1 };
-  bench.act(2, (core) => core.step({ type: 'append', from: 1, to: 2, term: 2, prev, entries: [entry(2), entry(3)], commit: 1, epoch: 1 }));
+  bench.act(2, (core) =>
+    core.step({ type: 'append', from: 1, to: 2, term: 2, prev, entries: [entry(2), entry(3)], commit: 1, epoch: 1 }),
+  );
   const { conf } = bench.core(2).status();
-  bench.act(2, (core) => core.step({ type: 'snapshot', from: 1, to: 2, term: 2, snapshot: { term: 2, index: 2, id: 'x', conf }, epoch: 1 }));
+  bench.act(2, (core) =>
+    core.step({ type: 'snapshot', from: 1, to: 2, term: 2, snapshot: { term: 2, index: 2, id: 'x', conf }, epoch: 1 }),
+  );
   const { lastIndex } = bench.core(2).status();
   return lastIndex === 3 ? undefined : `invariant 9: a snapshot cuts the acknowledged log to ${lastIndex}`;
 }
