@@ -28,6 +28,8 @@ export class Faults {
   }
 
   start(): void {
+    const repairs = this.#world.chance('repair');
+    this.#world.onBroken = (node) => this.#after(repairs.exponential(1500), () => this.#repair(node, repairs));
     for (const fault of timedFaults) {
       const meanMs = this.#world.swarm.meanMs[fault];
       if (meanMs > 0) this.#again(fault, meanMs, this.#world.chance(`fault:${fault}`));
@@ -131,6 +133,16 @@ export class Faults {
       clock.resume();
       this.#world.note(`node ${node.id}`, 'resumed');
     });
+  }
+
+  /** Whoever stopped for a disk error is started again, or replaced where that can be afforded. */
+  #repair(node: SimNode, chance: Chance): void {
+    if (node.process?.broken !== true) return;
+    if (this.#world.swarm.meanMs.lost > 0 && chance.chance(0.2)) this.#lose(node);
+    if (node.lost) return;
+    node.crash(chance.chance(0.5));
+    node.start();
+    this.#world.hit('node started again after a disk error');
   }
 
   #lose(node: SimNode): void {

@@ -153,6 +153,7 @@ export class SimNode implements Observed {
     }
     world.hit('node stopped by a disk error');
     for (const handle of [...this.#endings]) handle();
+    world.onBroken(this);
   }
 
   /** The process is gone at once; `power`: and the page cache with it. */

@@ -40,6 +40,7 @@ export const situations: readonly string[] = [
   'message of a lower term',
   'messages dropped',
   'node lost for good',
+  'node started again after a disk error',
   'node stopped by a disk error',
   'outcome of a write unknown',
   'partition: bridge',

@@ -78,6 +78,8 @@ export class World implements Watch {
   readonly appliedWrites = new Set<number>();
   /** Writes of which a client was told that they will never be. */
   readonly refusedWrites = new Set<number>();
+  /** A node has stopped by itself, as it must after a disk error. */
+  onBroken: (node: SimNode) => void = () => {};
   steps = 0;
   violation: Violation | undefined;
   #nextId = 1;

@@ -27,6 +27,8 @@ export interface Watch {
   /** The run has failed; the first one counts. */
   violate(invariant: number, what: string): void;
   hit(situation: string): void;
+  /** For what is compared with the ledger, which learns of a step only when it is over. */
+  afterStep(check: () => void): void;
 }
 
 export interface LedgerConf {

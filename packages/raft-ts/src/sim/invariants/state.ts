@@ -69,16 +69,10 @@ function durableAt(o: Observed | undefined, index: Index, hash: number | undefin
   return durable !== undefined && (durable.snapshotIndex >= index || durable.hashAt(index) === hash);
 }
 
-/** 9. What is committed is durable at a quorum of the configuration in force; and nothing else was committed there before. */
+/** 9. What is committed is durable at a quorum of the configuration in force. */
 export function committedIsDurable(w: Watch, o: Observed, now: Status): void {
   const { ledger } = w;
   const top = Math.min(now.commit, o.view.lastIndex);
-  const known = Math.min(now.commit, ledger.commit);
-  const own = o.view.hashAt(known);
-  if (own !== undefined && own !== ledger.hashAt(known)) {
-    w.violate(5, `node ${o.id} has committed another entry ${known} than others`);
-    return;
-  }
   if (now.commit > o.view.lastIndex && now.commit > ledger.commit) {
     w.violate(9, `node ${o.id} commits ${now.commit}, beyond its log's end ${o.view.lastIndex}`);
   }
