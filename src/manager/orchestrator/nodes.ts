@@ -13,7 +13,7 @@ import type { LeaderLoop, Transaction } from '../store/port.ts';
 import { Alarms } from './alarms.ts';
 import type { OrchestratorOptions } from './port.ts';
 import { retryMs } from './port.ts';
-import { orphan } from './replicated/apply.ts';
+import { orphan } from './reconcile/apply.ts';
 import { isWanted } from './task.ts';
 
 /** SwarmKit's time after which the tasks of a node that stays down no longer hold anything. */

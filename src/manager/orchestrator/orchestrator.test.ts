@@ -106,7 +106,7 @@ describe('restart policy', () => {
     expect(world.running('web')).toHaveLength(1);
   });
 
-  test('a task that is refused again and again is tried once per delay, and still soon after the cause is gone', async () => {
+  test('a task that is refused again and again is tried ever less often, at most every five minutes', async () => {
     const world = await worldOf(1);
     let tries = new Set<string>();
     world.agent = (task) => {
@@ -115,13 +115,49 @@ describe('restart policy', () => {
       return TaskState.rejected;
     };
     await world.service('web', 1, nginx({ RestartPolicy: { Delay: 5 * second } }));
-    tries = new Set();
-    await world.advance(50_000);
-    expect(tries.size).toBe(10);
+    expect(tries.size).toBe(2);
+    const born = () => world.tasks('web').map((task) => (task.notBefore ?? task.meta.createdAt) - 1_000_000);
+    await world.advance(5_000 * (1 + 1 + 1 + 2 + 4 + 8));
+    expect(tries.size).toBe(8);
+    await world.advance(3_600_000);
+    expect(tries.size).toBeGreaterThan(17);
+    expect(tries.size).toBeLessThan(22);
+    expect(born().at(-1)).toBeGreaterThan(3_600_000);
     world.agent = obedient;
-    await world.advance(10_000);
+    await world.advance(600_000);
     expect(world.running('web')).toHaveLength(1);
     await stays(world);
+  });
+
+  test('a crash loop is counted over leaders and forgiven after a healthy run', async () => {
+    const world = await worldOf(1);
+    await world.service('web', 1, nginx({ RestartPolicy: { Delay: second } }));
+    const delays: number[] = [];
+    const crash = async (ranMs: number) => {
+      await world.advance(ranMs);
+      const failedAt = world.clock.time;
+      await world.report(world.running('web')[0]?.id ?? '', TaskState.failed);
+      await world.stop();
+      await world.start();
+      delays.push((only(world, 1).at(-1)?.notBefore ?? 0) - failedAt);
+      await world.advance(delays.at(-1) ?? 0);
+    };
+    for (let round = 0; round < 7; round++) await crash(500);
+    expect(delays).toEqual([1000, 1000, 1000, 2000, 4000, 8000, 16_000]);
+    await crash(9_000);
+    await crash(40_000);
+    expect(delays.slice(-2)).toEqual([32_000, 1000]);
+    expect(world.running('web')[0]?.failures).toBe(1);
+  });
+
+  test('a task that completes quickly is no crash loop', async () => {
+    const world = await worldOf(1);
+    await world.service('web', 1, nginx({ RestartPolicy: { Delay: second } }));
+    for (let round = 0; round < 8; round++) {
+      await world.report(world.running('web')[0]?.id ?? '', TaskState.complete);
+      await world.advance(1000);
+      expect(world.running('web')).toHaveLength(1);
+    }
   });
 
   test('attempts are counted per slot and start afresh with a new spec', async () => {
@@ -186,11 +222,12 @@ describe('restart policy', () => {
     await world.service('job', 1, nginx({ RestartPolicy: { Delay: 0, MaxAttempts: 3 } }));
     for (let round = 0; round < 5; round++) {
       for (const id of ['web', 'job']) await world.report(world.running(id)[0]?.id ?? '', TaskState.failed);
-      await world.settle();
+      await world.advance(10_000);
     }
     expect(world.tasks('web')).toHaveLength(2);
     expect(world.tasks('job')).toHaveLength(4);
     expect(world.running('job')).toHaveLength(0);
+    await world.advance(300_000);
     await stays(world);
   });
 });

@@ -10,6 +10,7 @@ import type { Service, Task } from '../../model/objects.ts';
 import { TaskState } from '../../model/task-state.ts';
 import type { ClusterView } from '../../model/view.ts';
 import type { LeaderLoop } from '../store/port.ts';
+import { parsePlaceKey, placeKey, placeOf, tasksAt } from './place.ts';
 import type { OrchestratorOptions } from './port.ts';
 import { retryMs } from './port.ts';
 import { isStopped } from './task.ts';
@@ -35,8 +36,8 @@ export class ReaperLoop implements LeaderLoop {
   readonly name = 'reaper';
   readonly #options: OrchestratorOptions;
   readonly #loop: Loop;
-  /** Keys are `service/slot`. */
-  readonly #slots = new Set<string>();
+  /** See `placeKey`. */
+  readonly #places = new Set<string>();
   #stopped = false;
   #unsubscribe = () => {};
   #cancelRetry: Cancel = () => {};
@@ -58,7 +59,7 @@ export class ReaperLoop implements LeaderLoop {
           this.#markService(event.before.id);
         else if (event.table === 'cluster' && limitOf(event.before) !== limitOf(event.after)) this.#markAll();
       }
-      if (this.#slots.size > 0) this.#loop.trigger();
+      if (this.#places.size > 0) this.#loop.trigger();
     });
     this.#markAll();
     this.#loop.trigger();
@@ -72,7 +73,7 @@ export class ReaperLoop implements LeaderLoop {
   }
 
   #mark(task: Task): void {
-    this.#slots.add(`${task.serviceId}/${task.slot}`);
+    this.#places.add(placeKey(task.serviceId, placeOf(task)));
   }
 
   #markService(id: string): void {
@@ -85,8 +86,8 @@ export class ReaperLoop implements LeaderLoop {
 
   async #run(): Promise<void> {
     const { store } = this.#options;
-    const keys = [...this.#slots];
-    this.#slots.clear();
+    const keys = [...this.#places];
+    this.#places.clear();
     const dirty = keys.filter((key) => reapable(store.view, key).length > 0);
     if (dirty.length === 0 || this.#stopped) return;
     await store.batch(dirty, (tx, key) => {
@@ -106,10 +107,12 @@ export class ReaperLoop implements LeaderLoop {
 }
 
 function reapable(view: ClusterView, key: string): readonly Task[] {
-  const at = key.lastIndexOf('/');
-  const serviceId = key.slice(0, at);
-  const tasks = view.tasksOfSlot(serviceId, Number(key.slice(at + 1)));
-  return decideReap(tasks, view.get('service', serviceId), limitOf(view.cluster()) ?? historyDefault);
+  const { serviceId, place } = parsePlaceKey(key);
+  return decideReap(
+    tasksAt(view, serviceId, place),
+    view.get('service', serviceId),
+    limitOf(view.cluster()) ?? historyDefault,
+  );
 }
 
 function limitOf(cluster: ReturnType<ClusterView['cluster']>): number | undefined {

@@ -140,8 +140,10 @@ export class World {
       const task = tx.get('task', id);
       if (task === undefined) return;
       const { meta: _, ...draft } = task;
+      const starts = state === TaskState.running && task.status.state < TaskState.running;
       tx.update('task', {
         ...draft,
+        ...(starts ? { runningSince: tx.now } : {}),
         status: { ...task.status, state, timestamp: tx.now, message: 'reported', err: '' },
       });
     });

@@ -1,31 +1,34 @@
 /**
- * Keeps every replicated service at its replicas. Change events mark services and slots dirty; one run decides about all that
- * is dirty and writes it in batches. A task's change costs a look at its slot, not at its service. Delays are kept in the
- * store (`notBefore`), timers only remember to look.
+ * Keeps every service as its mode says. Change events mark services and places dirty; one run decides about all that is dirty and
+ * writes it in batches. A task's change costs a look at its place, not at its service (but for jobs, and while an update is under
+ * way). Delays are kept in the store (`notBefore`), timers only remember to look.
  */
 import type { Cancel } from '../../../lib/clock.ts';
 import { messageOf } from '../../../lib/errors.ts';
 import { Loop } from '../../../lib/loop.ts';
-import type { Node, Service, Task, UpdateStatus } from '../../../model/objects.ts';
+import type { Node, Service, Task } from '../../../model/objects.ts';
 import { isTerminal, TaskState } from '../../../model/task-state.ts';
 import type { ChangeEvent } from '../../../model/view.ts';
 import type { LeaderLoop, Transaction } from '../../store/port.ts';
 import { Alarms } from '../alarms.ts';
+import type { Place } from '../place.ts';
+import { isGlobal, parsePlaceKey, placeKey, placeOf, tasksAt } from '../place.ts';
 import type { OrchestratorOptions } from '../port.ts';
 import { retryMs } from '../port.ts';
-import type { SlotItem } from './apply.ts';
-import { applySlot, setDesired } from './apply.ts';
-import { decideService } from './decide.ts';
+import type { Rollout, Updater } from '../seat.ts';
+import type { PlaceItem } from './apply.ts';
+import { applyPlace, setDesired } from './apply.ts';
+import { decideService, intentAt } from './mode.ts';
 import { decideSlot } from './slot.ts';
 
 type Item =
-  | SlotItem
+  | PlaceItem
   | {
-      readonly kind: 'status';
+      readonly kind: 'change';
       readonly serviceId: string;
-      readonly specVersion: number;
-      readonly status: UpdateStatus;
-      readonly from: UpdateStatus | undefined;
+      /** What it was decided on. */
+      readonly version: number;
+      readonly change: NonNullable<Rollout['change']>;
     }
   /** The service is gone. */
   | { readonly kind: 'remove'; readonly taskId: string };
@@ -33,21 +36,24 @@ type Item =
 /** How many ended tasks of updates are remembered; of others the time of creation is judged. */
 const endingsMax = 10_000;
 
-export class ReplicatedLoop implements LeaderLoop {
-  readonly name = 'replicated';
+export class ReconcileLoop implements LeaderLoop {
+  readonly name = 'reconcile';
   readonly #options: OrchestratorOptions;
+  readonly #updater: Updater;
   readonly #loop: Loop;
   readonly #alarms: Alarms;
   readonly #services = new Set<string>();
-  /** Keys are `service/slot`. */
-  readonly #slots = new Set<string>();
+  /** See `placeKey`. */
+  readonly #places = new Set<string>();
+  readonly #globals = new Set<string>();
   readonly #ranMs = new Map<string, number>();
   #stopped = false;
   #unsubscribe = () => {};
   #cancelRetry: Cancel = () => {};
 
-  constructor(options: OrchestratorOptions) {
+  constructor(options: OrchestratorOptions, updater: Updater) {
     this.#options = options;
+    this.#updater = updater;
     this.#loop = new Loop(
       options.clock,
       () => this.#run(),
@@ -77,7 +83,7 @@ export class ReplicatedLoop implements LeaderLoop {
 
   #markAll(): void {
     const { view } = this.#options.store;
-    for (const service of view.list('service')) this.#services.add(service.id);
+    for (const service of view.list('service')) this.#recordService(undefined, service);
     for (const task of view.list('task'))
       if (view.get('service', task.serviceId) === undefined) this.#services.add(task.serviceId);
   }
@@ -90,17 +96,26 @@ export class ReplicatedLoop implements LeaderLoop {
 
   #recordService(before: Service | undefined, after: Service | undefined): void {
     const service = after ?? before;
-    if (service !== undefined) this.#services.add(service.id);
+    if (service === undefined) return;
+    this.#services.add(service.id);
+    if (after !== undefined && isGlobal(after)) this.#globals.add(after.id);
+    else this.#globals.delete(service.id);
   }
 
   #recordTask(before: Task | undefined, after: Task | undefined): void {
     const task = after ?? before;
     if (task === undefined) return;
-    this.#slots.add(slotKey(task));
-    const service = this.#options.store.view.get('service', task.serviceId);
-    if (service === undefined || service.updateStatus?.state === 'updating') this.#services.add(task.serviceId);
+    this.#mark(task.serviceId, placeOf(task));
     if (after === undefined) this.#ranMs.delete(task.id);
     else if (before !== undefined) this.#recordEnd(before, after);
+  }
+
+  /** A place is looked at by itself, unless what is wanted of it depends on the others. */
+  #mark(serviceId: string, place: Place): void {
+    const service = this.#options.store.view.get('service', serviceId);
+    const whole = service === undefined || isUpdating(service) || service.spec.Mode.ReplicatedJob !== undefined;
+    if (whole) this.#services.add(serviceId);
+    else this.#places.add(placeKey(serviceId, place));
   }
 
   #recordEnd(before: Task, after: Task): void {
@@ -117,22 +132,25 @@ export class ReplicatedLoop implements LeaderLoop {
   #recordNode(before: Node | undefined, after: Node | undefined): void {
     const node = after ?? before;
     if (node === undefined) return;
+    for (const serviceId of this.#globals) this.#mark(serviceId, node.id);
     const same = before?.status.state === after?.status.state && before?.spec.Availability === after?.spec.Availability;
     if (same && before !== undefined && after !== undefined) return;
-    for (const task of this.#options.store.view.tasksOfNode(node.id)) {
-      this.#slots.add(slotKey(task));
-      if (this.#options.store.view.get('service', task.serviceId) === undefined) this.#services.add(task.serviceId);
-    }
+    for (const task of this.#options.store.view.tasksOfNode(node.id)) this.#mark(task.serviceId, placeOf(task));
   }
 
   #ring(key: string): void {
-    if (key.includes('/')) this.#slots.add(key);
+    if (key.includes('/')) this.#markKey(key);
     else this.#services.add(key);
     this.#loop.trigger();
   }
 
+  #markKey(key: string): void {
+    const { serviceId, place } = parsePlaceKey(key);
+    this.#mark(serviceId, place);
+  }
+
   #triggerIfDirty(): void {
-    if (this.#services.size > 0 || this.#slots.size > 0) this.#loop.trigger();
+    if (this.#services.size > 0 || this.#places.size > 0) this.#loop.trigger();
   }
 
   async #run(): Promise<void> {
@@ -142,63 +160,71 @@ export class ReplicatedLoop implements LeaderLoop {
     await this.#options.store.batch(items, (tx, item) => this.#apply(tx, item));
   }
 
-  /** At most one item per slot: items of a batch are built without sight of each other. */
+  /** At most one item per place: items of a batch are built without sight of each other. */
   #decide(): readonly Item[] {
     const { view } = this.#options.store;
     const now = this.#options.clock.now();
     const items = new Map<string, Item>();
-    const slots = [...this.#slots];
-    this.#slots.clear();
-    for (const key of slots) this.#decideSlot(key, now, items);
+    const places = [...this.#places];
+    this.#places.clear();
+    for (const key of places) this.#decidePlace(key, now, items);
     const services = [...this.#services];
     this.#services.clear();
     for (const id of services) {
       const service = view.get('service', id);
       if (service === undefined) this.#decideRemoved(id, items);
-      else if (service.spec.Mode.Replicated !== undefined) this.#decideService(service, now, items);
+      else this.#decideService(service, now, items);
     }
     return [...items.values()];
   }
 
-  #decideSlot(key: string, now: number, items: Map<string, Item>): void {
+  #decidePlace(key: string, now: number, items: Map<string, Item>): void {
     const { view } = this.#options.store;
-    const at = key.lastIndexOf('/');
-    const serviceId = key.slice(0, at);
-    const slot = Number(key.slice(at + 1));
+    const { serviceId, place } = parsePlaceKey(key);
+    if (this.#services.has(serviceId)) return;
     const service = view.get('service', serviceId);
-    const taken = view.tasksOfSlot(serviceId, slot).some((task) => task.desired < TaskState.remove);
-    if (!taken || service === undefined) {
+    const node = typeof place === 'string' ? view.get('node', place) : undefined;
+    const intent = service === undefined ? undefined : intentAt(service, place, node);
+    const taken = tasksAt(view, serviceId, place).some((task) => task.desired < TaskState.remove);
+    // A slot without a task may not be wanted any more; a node is wanted for what it is.
+    const known = intent !== undefined && (taken || typeof place === 'string');
+    if (service === undefined || !known) {
       this.#alarms.set(key, undefined);
       this.#services.add(serviceId);
       return;
     }
-    if (service.spec.Mode.Replicated === undefined || this.#services.has(serviceId)) return;
-    this.#consider({ kind: 'slot', serviceId, slot, intent: 'keep' }, service, { now, items });
+    this.#consider({ kind: 'place', serviceId, place, intent }, service, { now, items });
   }
 
   #decideService(service: Service, now: number, items: Map<string, Item>): void {
     const { view } = this.#options.store;
-    const context = { now, nodeOf: (id: string) => view.get('node', id), ranMs: (id: string) => this.#ranMs.get(id) };
-    const decision = decideService(service, view.tasksOfService(service.id), context);
+    const decision = decideService(service, view.tasksOfService(service.id), {
+      now,
+      updater: this.#updater,
+      nodes: () => view.list('node'),
+      nodeOf: (id) => view.get('node', id),
+      ranMs: (id) => this.#ranMs.get(id),
+    });
     this.#alarms.set(service.id, decision.wakeAt);
-    if (decision.status !== undefined) {
-      const { id: serviceId, specVersion, updateStatus: from } = service;
-      items.set(serviceId, { kind: 'status', serviceId, specVersion, status: decision.status, from });
+    if (decision.change !== undefined) {
+      const { id: serviceId, meta } = service;
+      items.set(serviceId, { kind: 'change', serviceId, version: meta.version, change: decision.change });
     }
-    for (const [slot, intent] of decision.slots) {
-      this.#consider({ kind: 'slot', serviceId: service.id, slot, intent }, service, { now, items });
+    for (const [place, intent] of decision.intents) {
+      this.#consider({ kind: 'place', serviceId: service.id, place, intent }, service, { now, items });
     }
   }
 
   #consider(
-    item: SlotItem,
+    item: PlaceItem,
     service: Service,
     { now, items }: { readonly now: number; readonly items: Map<string, Item> },
   ): void {
     const { view } = this.#options.store;
-    const context = { now, service, nodeOf: (id: string) => view.get('node', id) };
-    const { actions, wakeAt } = decideSlot(view.tasksOfSlot(item.serviceId, item.slot), context, item.intent);
-    const key = slotKey(item);
+    const { serviceId, place, intent } = item;
+    const context = { now, service, place, updater: this.#updater, nodeOf: (id: string) => view.get('node', id) };
+    const { actions, wakeAt } = decideSlot(tasksAt(view, serviceId, place), context, intent);
+    const key = placeKey(serviceId, place);
     this.#alarms.set(key, wakeAt);
     if (actions.length > 0) items.set(key, item);
   }
@@ -206,15 +232,16 @@ export class ReplicatedLoop implements LeaderLoop {
   #decideRemoved(serviceId: string, items: Map<string, Item>): void {
     this.#alarms.set(serviceId, undefined);
     for (const task of this.#options.store.view.tasksOfService(serviceId)) {
-      this.#alarms.set(slotKey(task), undefined);
+      this.#alarms.set(placeKey(serviceId, placeOf(task)), undefined);
       this.#ranMs.delete(task.id);
       if (task.desired < TaskState.remove) items.set(task.id, { kind: 'remove', taskId: task.id });
     }
   }
 
   #apply(tx: Transaction, item: Item): void {
-    if (item.kind === 'slot') return applySlot(tx, item, this.#options.random);
-    if (item.kind === 'status') return applyStatus(tx, item);
+    const { random } = this.#options;
+    if (item.kind === 'place') return applyPlace(tx, item, { random, updater: this.#updater });
+    if (item.kind === 'change') return applyChange(tx, item);
     const task = tx.get('task', item.taskId);
     if (task !== undefined && tx.get('service', task.serviceId) === undefined)
       setDesired(tx, item.taskId, TaskState.remove);
@@ -232,16 +259,15 @@ export class ReplicatedLoop implements LeaderLoop {
   }
 }
 
-function slotKey({ serviceId, slot }: { readonly serviceId: string; readonly slot: number }): string {
-  return `${serviceId}/${slot}`;
+function isUpdating(service: Service): boolean {
+  const state = service.updateStatus?.state;
+  return state === 'updating' || state === 'rollback_started';
 }
 
-/** Only on top of the status it was decided from: a newer change of the service starts afresh. */
-function applyStatus(tx: Transaction, item: Item & { readonly kind: 'status' }): void {
-  const service = tx.get('service', item.serviceId);
-  if (service === undefined || service.specVersion !== item.specVersion) return;
-  if (service.updateStatus?.state !== item.from?.state || service.updateStatus?.startedAt !== item.from?.startedAt)
-    return;
+/** Only on top of the service it was decided from: a newer change starts afresh. */
+function applyChange(tx: Transaction, { serviceId, version, change }: Item & { readonly kind: 'change' }): void {
+  const service = tx.get('service', serviceId);
+  if (service === undefined || service.meta.version !== version) return;
   const { meta: _, ...draft } = service;
-  tx.update('service', { ...draft, updateStatus: item.status });
+  tx.update('service', { ...draft, ...change });
 }
