@@ -1,6 +1,6 @@
 /** Making and judging tasks of a service. */
 import { sameEndpoint, sameTaskSpec } from '../../model/equal.ts';
-import type { Node, Service, Task } from '../../model/objects.ts';
+import type { Node, Service, Task, UpdateOrder } from '../../model/objects.ts';
 import type { EndpointSpec, TaskSpec } from '../../model/spec.ts';
 import type { DesiredState } from '../../model/task-state.ts';
 import { isTerminal, TaskState } from '../../model/task-state.ts';
@@ -39,11 +39,13 @@ export interface Birth {
   readonly jobIteration?: number;
   readonly notBefore?: number;
   readonly replaces?: string;
+  readonly handover?: UpdateOrder;
+  readonly updateBegunAt?: number;
 }
 
 export function newTask(birth: Birth): Draft<'task'> {
   const { id, serviceId, place, now, template, desired, restarts, failures = 0 } = birth;
-  const { jobIteration, notBefore, replaces } = birth;
+  const { jobIteration, notBefore, replaces, handover, updateBegunAt } = birth;
   const { spec, specVersion, endpoint, serviceName, serviceLabels } = template;
   return {
     id,
@@ -61,6 +63,8 @@ export function newTask(birth: Birth): Draft<'task'> {
     ...(failures === 0 ? {} : { failures }),
     ...(notBefore === undefined ? {} : { notBefore }),
     ...(replaces === undefined ? {} : { replaces }),
+    ...(handover === undefined ? {} : { handover }),
+    ...(updateBegunAt === undefined ? {} : { updateBegunAt }),
   };
 }
 

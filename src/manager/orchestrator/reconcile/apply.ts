@@ -23,7 +23,7 @@ export interface PlaceItem {
 
 export interface Ports {
   readonly random: Random;
-  readonly updater: Updater;
+  readonly updater?: Updater | undefined;
 }
 
 export function applyPlace(tx: Transaction, { serviceId, place, intent }: PlaceItem, { random, updater }: Ports): void {
@@ -34,13 +34,13 @@ export function applyPlace(tx: Transaction, { serviceId, place, intent }: PlaceI
   for (const action of actions) applyAction(tx, service, { place, action, random });
 }
 
-interface Step {
+export interface Step {
   readonly place: Place;
   readonly action: Action;
   readonly random: Random;
 }
 
-function applyAction(tx: Transaction, service: Service, { place, action, random }: Step): void {
+export function applyAction(tx: Transaction, service: Service, { place, action, random }: Step): void {
   switch (action.kind) {
     case 'create':
       return create(tx, service, action, { id: newId(random), place });

@@ -15,7 +15,7 @@ export function decideGlobal(service: Service, tasks: Iterable<Task>, context: M
     if (intents.has(node.id)) continue;
     if (globalIntent(service, node) === 'keep') intents.set(node.id, 'keep');
   }
-  if (isJob(service)) return { intents };
+  if (isJob(service) || context.updater === undefined) return { intents };
   const kept = seats.filter(({ place }) => intents.get(place) === 'keep');
   const { places, ...rest } = context.updater.rollout(service, kept, context);
   for (const place of places) intents.set(place, 'update');

@@ -39,7 +39,7 @@ const endingsMax = 10_000;
 export class ReconcileLoop implements LeaderLoop {
   readonly name = 'reconcile';
   readonly #options: OrchestratorOptions;
-  readonly #updater: Updater;
+  readonly #updater: Updater | undefined;
   readonly #loop: Loop;
   readonly #alarms: Alarms;
   readonly #services = new Set<string>();
@@ -51,7 +51,7 @@ export class ReconcileLoop implements LeaderLoop {
   #unsubscribe = () => {};
   #cancelRetry: Cancel = () => {};
 
-  constructor(options: OrchestratorOptions, updater: Updater) {
+  constructor(options: OrchestratorOptions, updater?: Updater) {
     this.#options = options;
     this.#updater = updater;
     this.#loop = new Loop(
@@ -113,7 +113,8 @@ export class ReconcileLoop implements LeaderLoop {
   /** A place is looked at by itself, unless what is wanted of it depends on the others. */
   #mark(serviceId: string, place: Place): void {
     const service = this.#options.store.view.get('service', serviceId);
-    const whole = service === undefined || isUpdating(service) || service.spec.Mode.ReplicatedJob !== undefined;
+    const updating = this.#updater !== undefined && service !== undefined && isUpdating(service);
+    const whole = service === undefined || updating || service.spec.Mode.ReplicatedJob !== undefined;
     if (whole) this.#services.add(serviceId);
     else this.#places.add(placeKey(serviceId, place));
   }

@@ -14,7 +14,7 @@ export interface ServiceDecision extends Omit<Rollout, 'places'> {
 }
 
 export interface ModeContext extends ServiceContext {
-  readonly updater: Updater;
+  readonly updater?: Updater | undefined;
   nodes(): Iterable<Node>;
 }
 

@@ -10,7 +10,7 @@ import type { Intent } from './slot.ts';
 export function decideReplicated(
   service: Service,
   tasks: Iterable<Task>,
-  context: ServiceContext & { readonly updater: Updater },
+  context: ServiceContext & { readonly updater?: Updater | undefined },
 ): ServiceDecision {
   const seats = seatsOf(tasks, context);
   const replicas = replicasOf(service.spec);
@@ -23,6 +23,7 @@ export function decideReplicated(
     intents.set(slot, 'keep');
     count += 1;
   }
+  if (context.updater === undefined) return { intents };
   const { places, change, wakeAt } = context.updater.rollout(service, kept, context);
   for (const place of places) intents.set(place, 'update');
   return {

@@ -3,7 +3,9 @@
  * A place has one winner, a task that is wanted and not on a lost or drained node; everything else in it is history, is being
  * stopped, waits on a lost node in case that one comes back first, or goes on until its replacement runs (`start-first`).
  */
-import type { Node, Service, Task } from '../../../model/objects.ts';
+
+import { effectiveUpdateConfig } from '../../../model/defaults.ts';
+import type { Node, Service, Task, UpdateOrder } from '../../../model/objects.ts';
 import type { DesiredState } from '../../../model/task-state.ts';
 import { isTerminal, TaskState } from '../../../model/task-state.ts';
 import type { Place } from '../place.ts';
@@ -11,6 +13,7 @@ import { isJob } from '../place.ts';
 import { failoverDelayMs, failuresAfter, mayMove, restartDueAt, restartsAfter, shouldRestart } from '../restart.ts';
 import type { Updater } from '../seat.ts';
 import { isDirty, isLost, isStopped, isWanted } from '../task.ts';
+import { decideHandover } from '../update/handover.ts';
 
 /** How long a new task waits for the one that it replaces to stop. */
 export const stopPatienceMs = 60_000;
@@ -22,10 +25,12 @@ export interface Creation {
   readonly desired: DesiredState;
   readonly restarts: readonly number[];
   readonly failures?: number;
-  /** Made from this task instead of the service: its update is paused. */
+  /** Made from this task instead of the service: to bring the place to a new spec is the updater's business. */
   readonly like?: string;
   readonly notBefore?: number;
   readonly replaces?: string;
+  readonly handover?: UpdateOrder;
+  readonly updateBegunAt?: number;
 }
 
 export type Action =
@@ -40,7 +45,8 @@ export interface SlotContext {
   readonly now: number;
   readonly service: Service;
   readonly place: Place;
-  readonly updater: Updater;
+  /** Absent: what is out of date is brought to the new spec elsewhere, and until then succeeded by its like. */
+  readonly updater?: Updater | undefined;
   nodeOf(id: string): Node | undefined;
 }
 
@@ -78,9 +84,11 @@ function decide(kept: readonly Task[], tasks: readonly Task[], context: SlotCont
     return { actions: wanted.filter(mayStop).map((task) => retire(task, context)) };
   }
   if (intent === 'update') {
-    const update = context.updater.replace(kept, context);
+    const update = context.updater?.replace(kept, context);
     if (update !== undefined) return update;
   }
+  const handover = intent === 'keep' && !isMoot(wanted, context) ? decideHandover(kept, context) : undefined;
+  if (handover !== undefined) return handover;
   const live = wanted.filter((task) => classOf(task, context) === 'live');
   const winner = pickWinner(live, context);
   if (winner !== undefined) return decideAround(winner, wanted, tasks, context);
@@ -91,6 +99,14 @@ function decide(kept: readonly Task[], tasks: readonly Task[], context: SlotCont
   const dueAt = delayLeft(last, context);
   if (dueAt !== undefined) return { actions: others, wakeAt: dueAt };
   return { actions: [...replace(last, context), ...others] };
+}
+
+/** The old task may stay after all: its node is no longer drained, and it is of the current spec. */
+function isMoot(wanted: readonly Task[], context: SlotContext): boolean {
+  const fresh = wanted.findLast((task) => task.handover !== undefined);
+  const old = fresh === undefined ? undefined : wanted.find((task) => task.id === fresh.replaces);
+  if (old === undefined || classOf(old, context) !== 'live') return false;
+  return !isDirty(old, context.service, context.nodeOf(old.nodeId));
 }
 
 type TaskClass = 'live' | 'dead' | 'lost' | 'leaving';
@@ -123,7 +139,6 @@ function decideAround(
   const actions = standDown(
     wanted.filter((task) => task !== winner),
     context,
-    winner,
   );
   if (winner.desired !== TaskState.ready) return { actions };
   const dueAt = releaseAt(winner, tasks, context);
@@ -140,22 +155,10 @@ function releaseAt(task: Task, tasks: readonly Task[], context: SlotContext): nu
   return Math.max(dueAt, task.meta.createdAt) + stopPatienceMs;
 }
 
-/** Tasks that are not the winner. One that ran on a node that is down keeps its chance; one that is to go second goes second. */
-function standDown(others: readonly Task[], context: SlotContext, winner?: Task): readonly Action[] {
+/** Tasks that are not the winner. Only one that ran on a node that is down keeps its chance. */
+function standDown(others: readonly Task[], context: SlotContext): readonly Action[] {
   const standby = others.filter((task) => mayReturn(task, context)).slice(-standbyMax);
-  return others
-    .filter((task) => !standby.includes(task) && !outstays(task, context, winner))
-    .map((task) => retire(task, context));
-}
-
-/** Goes on, on a node that is being drained, until its replacement runs. */
-function outstays(task: Task, context: SlotContext, winner: Task | undefined): boolean {
-  if (classOf(task, context) !== 'leaving' || !startsFirst(context.service)) return false;
-  return task.status.state === TaskState.running && winner?.status.state !== TaskState.running;
-}
-
-function startsFirst(service: Service): boolean {
-  return service.spec.UpdateConfig?.Order === 'start-first' && !isJob(service);
+  return others.filter((task) => !standby.includes(task)).map((task) => retire(task, context));
 }
 
 function mayReturn(task: Task, context: SlotContext): boolean {
@@ -205,8 +208,17 @@ function replaceLost(last: Task, context: SlotContext): readonly Action[] {
 
 function replaceLeaving(last: Task, context: SlotContext): readonly Action[] {
   if (!mayMove(last)) return [desire(last, TaskState.shutdown)];
-  if (startsFirst(context.service) && last.status.state === TaskState.running) return [successor(last, context, {})];
+  if (last.status.state === TaskState.running && !isJob(context.service)) return [beside(last, context)];
   return [desire(last, TaskState.shutdown), successor(last, context, { after: last })];
+}
+
+/** The old task goes on until the new one is prepared, or runs, as the update order says. */
+function beside(last: Task, context: SlotContext): Creation {
+  const { order } = effectiveUpdateConfig(context.service.spec.UpdateConfig);
+  const creation = successor(last, context, { after: last });
+  if (order === 'stop-first') return { ...creation, handover: order };
+  const { notBefore: _, ...atOnce } = creation;
+  return { ...atOnce, handover: order, desired: TaskState.running };
 }
 
 /** When the newest task may be replaced, if that is later: its own restart delay, or the service's patience with a lost node. */
@@ -254,8 +266,9 @@ interface Succession {
 
 function successor(last: Task, context: SlotContext, { dueAt, after, counts }: Succession): Creation {
   const { service, now } = context;
-  const paused = isPaused(service) && isDirty(last, service, context.nodeOf(last.nodeId));
-  const specVersion = paused ? last.specVersion : service.specVersion;
+  const dirty = !isJob(service) && isDirty(last, service, context.nodeOf(last.nodeId));
+  const alike = dirty && (context.updater === undefined || isPaused(service));
+  const specVersion = alike ? last.specVersion : service.specVersion;
   const same = last.specVersion === specVersion;
   const restarts = counts === true ? restartsAfter(last, specVersion, now) : same ? last.restarts : [];
   const failures = counts === true ? failuresAfter(last, specVersion) : same ? (last.failures ?? 0) : 0;
@@ -265,7 +278,8 @@ function successor(last: Task, context: SlotContext, { dueAt, after, counts }: S
     desired: waits ? TaskState.ready : goalOf(service),
     restarts,
     ...(failures === 0 ? {} : { failures }),
-    ...(paused ? { like: last.id } : {}),
+    ...(alike ? { like: last.id } : {}),
+    ...(same && last.updateBegunAt !== undefined ? { updateBegunAt: last.updateBegunAt } : {}),
     ...(waits ? { notBefore: dueAt ?? now } : {}),
     ...(after === undefined ? {} : { replaces: after.id }),
   };
