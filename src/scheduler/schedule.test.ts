@@ -185,10 +185,11 @@ describe('accounting', () => {
   test('a task seen before its node counts once the node is known', () => {
     const index = new ClusterIndex();
     const [task] = tasks(1) as [Task];
-    index.changeTask(undefined, { ...task, nodeId: 'n1' });
+    const placed = { ...task, nodeId: 'n1', status: { ...task.status, state: TaskState.assigned } };
+    index.changeTask(undefined, placed);
     index.putNode(node('n1'));
     expect(index.get('n1')?.total).toBe(1);
-    index.changeTask({ ...task, nodeId: 'n1' }, undefined);
+    index.changeTask(placed, undefined);
     expect(index.get('n1')?.total).toBe(0);
   });
 });

@@ -3,6 +3,7 @@
  * Cost: nodes + tasks × log(nodes), whatever the order of events. Ties break by a hash of node and service, never by chance.
  */
 import type { Task } from '../model/objects.ts';
+import type { ClusterIndex } from './cluster-index.ts';
 import { spreadValue } from './constraint.ts';
 import type { Refusals } from './explain.ts';
 import type { Filter, FilterName } from './filters.ts';
@@ -16,6 +17,12 @@ export interface Placement {
   readonly nodeId: string;
 }
 
+/** Without refusals: confirmed. */
+export interface Confirmation {
+  readonly task: Task;
+  readonly refusals?: Refusals;
+}
+
 export interface GroupResult {
   readonly placed: readonly Placement[];
   readonly unplaced: readonly Task[];
@@ -23,24 +30,64 @@ export interface GroupResult {
   readonly refusals: Refusals;
 }
 
-/** `tasks` share service and spec version. What is placed is at once recorded in the node infos. */
-export function scheduleGroup(infos: Iterable<NodeInfo>, tasks: readonly Task[], now: number): GroupResult {
+/**
+ * `tasks` share service and spec version. What is placed is at once recorded in the node infos. `infoOfTask` says where a task is
+ * that another of `tasks` takes over from.
+ */
+export function scheduleGroup(
+  infos: Iterable<NodeInfo>,
+  tasks: readonly Task[],
+  now: number,
+  infoOfTask: (taskId: string) => NodeInfo | undefined = () => undefined,
+): GroupResult {
   const [sample] = tasks;
   if (sample === undefined) return { placed: [], unplaced: [], refusals: new Map() };
   const filters = filtersFor(sample);
   const nodes = [...infos];
-  const candidates = nodes
-    .filter((info) => firstRefusal(filters, info) === undefined)
-    .map((info) => candidate(info, sample, now));
+  const candidates = nodes.map((info) => candidate(info, sample, { now, fits: fits(filters, info) }));
   const root = branch(candidates, descriptors(sample), sample.serviceId);
   const placed: Placement[] = [];
+  const unplaced: Task[] = [];
   for (const task of tasks) {
-    const info = root.place(task, filters);
-    if (info === undefined) break;
-    placed.push({ task, nodeId: info.node.id });
+    const info = root.place(task, filters) ?? placeOver(task, filters, infoOfTask);
+    if (info === undefined) unplaced.push(task);
+    else placed.push({ task, nodeId: info.node.id });
   }
-  const unplaced = tasks.slice(placed.length);
   return { placed, unplaced, refusals: unplaced.length === 0 ? new Map() : countRefusals(filters, nodes) };
+}
+
+/** Tasks that are made for their nodes, of one service and spec version: each node is confirmed or refused. */
+export function confirmGroup(index: ClusterIndex, tasks: readonly Task[]): readonly Confirmation[] {
+  const [sample] = tasks;
+  if (sample === undefined) return [];
+  const filters = filtersFor(sample);
+  return tasks.map((task) => {
+    const info = index.get(task.nodeId);
+    if (info === undefined) return { task, refusals: new Map() };
+    const ask = () => firstRefusal(filters, info);
+    const refusal = ask() && task.replaces !== undefined ? info.without(task.replaces, ask) : ask();
+    if (refusal !== undefined) return { task, refusals: new Map([[refusal, 1]]) };
+    info.put(task);
+    return { task };
+  });
+}
+
+function fits(filters: readonly Filter[], info: NodeInfo): boolean {
+  return firstRefusal(filters, info) === undefined;
+}
+
+/** Where the task fits only once the one it takes over from has given way: that one is stopped before this one starts. */
+function placeOver(
+  task: Task,
+  filters: readonly Filter[],
+  infoOfTask: (taskId: string) => NodeInfo | undefined,
+): NodeInfo | undefined {
+  const { handover, replaces } = task;
+  if (handover !== 'stop-first' || replaces === undefined) return undefined;
+  const info = infoOfTask(replaces);
+  if (info?.without(replaces, () => fits(filters, info)) !== true) return undefined;
+  info.put({ ...task, nodeId: info.node.id });
+  return info;
 }
 
 /** Every node's reason against the task; undefined = it would fit. */
@@ -60,13 +107,19 @@ function countRefusals(filters: readonly Filter[], nodes: readonly NodeInfo[]): 
 
 interface Candidate {
   readonly info: NodeInfo;
+  readonly fits: boolean;
   readonly failures: number;
   readonly hash: number;
 }
 
-function candidate(info: NodeInfo, sample: Task, now: number): Candidate {
+function candidate(
+  info: NodeInfo,
+  sample: Task,
+  { now, fits }: { readonly now: number; readonly fits: boolean },
+): Candidate {
   return {
     info,
+    fits,
     failures: info.failures(groupKey(sample), now),
     hash: stableHash(`${info.node.id}/${sample.serviceId}`),
   };
@@ -79,6 +132,8 @@ function better(serviceId: string): (one: Candidate, other: Candidate) => boolea
     }
     const own = one.info.tasksOf(serviceId) - other.info.tasksOf(serviceId);
     if (own !== 0) return own < 0;
+    const tenths = one.info.reservedTenths - other.info.reservedTenths;
+    if (tenths !== 0) return tenths < 0;
     if (one.info.total !== other.info.total) return one.info.total < other.info.total;
     const share = one.info.reservedShare - other.info.reservedShare;
     if (share !== 0) return share < 0;
@@ -112,8 +167,12 @@ class Leaf implements Branch {
   readonly #heap: Heap<Candidate>;
 
   constructor(candidates: readonly Candidate[], serviceId: string) {
-    this.count = candidates.reduce((sum, { info }) => sum + info.tasksOf(serviceId), 0);
-    this.#heap = new Heap(candidates, better(serviceId));
+    // A node that is full counts for its branch as well; one that is lost or being emptied does not.
+    this.count = candidates.reduce((sum, { info }) => sum + (info.isKept ? info.tasksOf(serviceId) : 0), 0);
+    this.#heap = new Heap(
+      candidates.filter((one) => one.fits),
+      better(serviceId),
+    );
   }
 
   place(task: Task, filters: readonly Filter[]): NodeInfo | undefined {

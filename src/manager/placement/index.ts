@@ -8,11 +8,12 @@ import { ClusterError, messageOf } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import { Loop } from '../../lib/loop.ts';
 import type { Node, Task } from '../../model/objects.ts';
-import { TaskState } from '../../model/task-state.ts';
+import { isTerminal, TaskState } from '../../model/task-state.ts';
 import type { ChangeEvent } from '../../model/view.ts';
 import type { Placement } from '../../scheduler/index.ts';
 import {
   ClusterIndex,
+  confirmGroup,
   explanation,
   firstRefusal,
   groupKey,
@@ -33,10 +34,16 @@ export interface PlacementOptions {
 
 const retryMs = 500;
 const assignedMessage = 'scheduler assigned task to node';
+const confirmedMessage = 'scheduler confirmed task can run on preassigned node';
 const pendingMessage = 'pending task scheduling';
 
 export function createPlacement(options: PlacementOptions): LeaderLoop {
   return new PlacementLoop(options);
+}
+
+interface Group {
+  readonly placed: readonly Placement[];
+  readonly refused: readonly Refused[];
 }
 
 interface Refused {
@@ -48,7 +55,7 @@ class PlacementLoop implements LeaderLoop {
   readonly name = 'placement';
   readonly #options: PlacementOptions;
   readonly #loop: Loop;
-  readonly #index = new ClusterIndex();
+  #index = new ClusterIndex();
   readonly #pending = new Map<string, Task>();
   /** Something changed since the last run that may let a pending task be placed. */
   #stale = false;
@@ -71,8 +78,9 @@ class PlacementLoop implements LeaderLoop {
       for (const event of events) this.#record(event);
       if (this.#stale) this.#loop.trigger();
     });
-    for (const node of store.view.list('node')) this.#index.putNode(node);
-    for (const task of store.view.list('task')) this.#recordTask(undefined, task);
+    const { view } = store;
+    this.#index = ClusterIndex.of(view.list('node'), view.list('task'), this.#options.clock.now());
+    for (const task of view.list('task')) if (waits(task)) this.#pending.set(task.id, task);
     this.#stale = true;
     this.#loop.trigger();
   }
@@ -97,8 +105,8 @@ class PlacementLoop implements LeaderLoop {
 
   #recordTask(before: Task | undefined, after: Task | undefined): void {
     this.#index.changeTask(before, after);
-    if (before !== undefined && after !== undefined && failedNow(before, after)) {
-      this.#index.get(after.nodeId)?.noteFailure(groupKey(after), this.#options.clock.now());
+    if (before !== undefined && after !== undefined && endsNow(before, after)) {
+      this.#index.noteFailure(after, this.#options.clock.now());
     }
     if (after !== undefined && waits(after)) {
       if (!this.#pending.has(after.id)) this.#stale = true;
@@ -116,11 +124,9 @@ class PlacementLoop implements LeaderLoop {
     const placed: Placement[] = [];
     const refused: Refused[] = [];
     for (const tasks of groups(this.#pending.values())) {
-      const result = scheduleGroup(this.#index.infos(), tasks, now);
-      placed.push(...result.placed);
-      if (result.unplaced.length === 0) continue;
-      const err = explanation(result.refusals);
-      for (const task of result.unplaced) if (!explained(task, err)) refused.push({ task, err });
+      const group = tasks[0]?.pinned === true ? this.#confirm(tasks) : this.#choose(tasks, now);
+      placed.push(...group.placed);
+      refused.push(...group.refused);
     }
     try {
       await this.#options.store.batch([...placed, ...refused], write);
@@ -129,11 +135,29 @@ class PlacementLoop implements LeaderLoop {
     }
   }
 
+  #choose(tasks: readonly Task[], now: number): Group {
+    const { placed, unplaced, refusals } = scheduleGroup(this.#index.infos(), tasks, now, (id) =>
+      this.#index.infoOfTask(id),
+    );
+    const err = explanation(refusals);
+    return { placed, refused: unplaced.filter((task) => !explained(task, err)).map((task) => ({ task, err })) };
+  }
+
+  #confirm(tasks: readonly Task[]): Group {
+    const placed: Placement[] = [];
+    const refused: Refused[] = [];
+    for (const { task, refusals } of confirmGroup(this.#index, tasks)) {
+      if (refusals === undefined) placed.push({ task, nodeId: task.nodeId });
+      else if (!explained(task, explanation(refusals))) refused.push({ task, err: explanation(refusals) });
+    }
+    return { placed, refused };
+  }
+
   /** What was not written is given back; it is tried again on the state as it is now. */
   #settle(placed: readonly Placement[]): void {
     for (const { task, nodeId } of placed) {
       const current = this.#options.store.view.get('task', task.id);
-      if (current?.nodeId === nodeId) continue;
+      if (current?.nodeId === nodeId && current.status.state >= TaskState.assigned) continue;
       this.#index.release(nodeId, task.id);
       if (current === undefined || !waits(current)) continue;
       this.#stale = true;
@@ -159,7 +183,8 @@ function write(tx: Transaction, item: Placement | Refused): void {
     throw new ClusterError('conflict', `node ${item.nodeId} is not available for new tasks any more`);
   }
   const { meta: _, ...draft } = task;
-  const status = { ...task.status, state: TaskState.assigned, timestamp: tx.now, message: assignedMessage, err: '' };
+  const message = task.pinned === true ? confirmedMessage : assignedMessage;
+  const status = { ...task.status, state: TaskState.assigned, timestamp: tx.now, message, err: '' };
   tx.update('task', { ...draft, nodeId: item.nodeId, status });
 }
 
@@ -174,12 +199,12 @@ function explained(task: Task, err: string): boolean {
 }
 
 function waits(task: Task): boolean {
-  return task.nodeId === '' && task.status.state === TaskState.pending && task.desired <= TaskState.complete;
+  const isOpen = task.nodeId === '' || task.pinned === true;
+  return isOpen && task.status.state === TaskState.pending && task.desired <= TaskState.complete;
 }
 
-function failedNow(before: Task, after: Task): boolean {
-  const failed = after.status.state === TaskState.failed || after.status.state === TaskState.rejected;
-  return failed && before.status.state < TaskState.complete && after.nodeId !== '';
+function endsNow(before: Task, after: Task): boolean {
+  return !isTerminal(before.status.state) && isTerminal(after.status.state);
 }
 
 function frees(before: Task, after: Task | undefined): boolean {
