@@ -9,10 +9,10 @@ import { NodesLoop } from './nodes.ts';
 import type { OrchestratorOptions } from './port.ts';
 import { ReaperLoop } from './reaper.ts';
 import { ReconcileLoop } from './reconcile/loop.ts';
-import { createUpdater } from './update/index.ts';
+import { UpdateLoop } from './update/loop.ts';
 
 export type { OrchestratorOptions } from './port.ts';
 
 export function createOrchestrators(options: OrchestratorOptions): LeaderLoop[] {
-  return [new ReconcileLoop(options, createUpdater()), new NodesLoop(options), new ReaperLoop(options)];
+  return [new ReconcileLoop(options), new UpdateLoop(options), new NodesLoop(options), new ReaperLoop(options)];
 }

@@ -6,6 +6,7 @@
 import type { Cancel } from '../../../lib/clock.ts';
 import { messageOf } from '../../../lib/errors.ts';
 import { Loop } from '../../../lib/loop.ts';
+import { sameSpec } from '../../../model/equal.ts';
 import type { Node, Service, Task } from '../../../model/objects.ts';
 import { isTerminal, TaskState } from '../../../model/task-state.ts';
 import type { ChangeEvent } from '../../../model/view.ts';
@@ -97,6 +98,8 @@ export class ReconcileLoop implements LeaderLoop {
   #recordService(before: Service | undefined, after: Service | undefined): void {
     const service = after ?? before;
     if (service === undefined) return;
+    // How an update stands is the update loop's business, and a look at every place of a service is dear.
+    if (before !== undefined && after !== undefined && isAlike(before, after)) return;
     this.#services.add(service.id);
     if (after !== undefined && isGlobal(after)) this.#globals.add(after.id);
     else this.#globals.delete(service.id);
@@ -263,6 +266,15 @@ export class ReconcileLoop implements LeaderLoop {
 function isUpdating(service: Service): boolean {
   const state = service.updateStatus?.state;
   return state === 'updating' || state === 'rollback_started';
+}
+
+/** But for how its update stands. */
+function isAlike(one: Service, other: Service): boolean {
+  return (
+    one.specVersion === other.specVersion &&
+    one.jobStatus?.iteration === other.jobStatus?.iteration &&
+    sameSpec(one.spec, other.spec)
+  );
 }
 
 /** Only on top of the service it was decided from: a newer change starts afresh. */

@@ -4,9 +4,11 @@ import type { Clock } from '../../../lib/clock.ts';
 import { silentLog } from '../../../lib/log.ts';
 import { seededRandom } from '../../../lib/random.ts';
 import { defaultClusterSpec } from '../../../model/defaults.ts';
+import { jobStatusAfter } from '../../../model/job.ts';
 import type { Node, Service, Task } from '../../../model/objects.ts';
-import type { EndpointSpec, NodeSpec, TaskSpec } from '../../../model/spec.ts';
+import type { EndpointSpec, NodeSpec, ServiceSpec, TaskSpec } from '../../../model/spec.ts';
 import { isTerminal, TaskState } from '../../../model/task-state.ts';
+import { manualRollbackMessage, respecced, rolledBack } from '../../../model/update.ts';
 import { createPlacement } from '../../placement/index.ts';
 import type { LeaderLoop } from '../../store/port.ts';
 import type { MemoryStore } from '../../store/store.ts';
@@ -80,6 +82,8 @@ export class World {
   commits = 0;
   /** Called after each commit. */
   check: () => void = () => {};
+  /** Called whenever something may have happened, before anything else does. */
+  beforeSettled: (() => Promise<void>) | undefined;
   #loops: readonly LeaderLoop[] = [];
 
   constructor() {
@@ -108,10 +112,18 @@ export class World {
   async settle(): Promise<void> {
     for (let turn = 0; turn < 2000; turn++) {
       await nextTurn();
+      await this.#interrupt();
       if (this.clock.runDeferred()) continue;
       if (!(await this.#obey())) return;
     }
     throw new Error('the world does not come to rest');
+  }
+
+  async #interrupt(): Promise<void> {
+    const work = this.beforeSettled;
+    this.beforeSettled = undefined; // it settles the world itself
+    await work?.();
+    this.beforeSettled ??= work;
   }
 
   async advance(ms: number): Promise<void> {
@@ -192,19 +204,32 @@ export class World {
 
   /** Creates or updates, as the control API does. */
   async service(id: string, replicas: number, template: TaskSpec = nginx(), endpoint?: EndpointSpec): Promise<void> {
+    await this.spec(id, {
+      TaskTemplate: template,
+      Mode: { Replicated: { Replicas: replicas } },
+      ...(endpoint === undefined ? {} : { EndpointSpec: endpoint }),
+    });
+  }
+
+  /** Creates a service with one replica, or changes the parts that are given. */
+  async spec(id: string, change: Partial<ServiceSpec>): Promise<void> {
     await this.store.transact((tx) => {
       const old = tx.get('service', id);
-      const spec = {
-        Name: id,
-        Labels: {},
-        TaskTemplate: template,
-        Mode: { Replicated: { Replicas: replicas } },
-        ...(endpoint === undefined ? {} : { EndpointSpec: endpoint }),
-      };
-      const changed = old !== undefined && JSON.stringify(old.spec.TaskTemplate) !== JSON.stringify(template);
-      const specVersion = (old?.specVersion ?? 1) + (changed ? 1 : 0);
-      if (old === undefined) tx.create('service', { id, spec, specVersion });
-      else tx.update('service', { id, spec, specVersion, previousSpec: old.spec });
+      const base = { Name: id, Labels: {}, TaskTemplate: nginx(), Mode: { Replicated: { Replicas: 1 } } };
+      const spec = { ...(old?.spec ?? base), ...change };
+      const job = jobStatusAfter(old, spec, tx.now);
+      if (old === undefined) tx.create('service', { id, spec, specVersion: 1, ...job });
+      else tx.update('service', { ...respecced(old, spec), ...job });
+    });
+    await this.settle();
+  }
+
+  async rollback(id: string): Promise<void> {
+    await this.store.transact((tx) => {
+      const service = tx.get('service', id);
+      if (service === undefined) return;
+      const draft = rolledBack(service, { message: manualRollbackMessage, startedAt: tx.now }, 'user');
+      if (draft !== undefined) tx.update('service', draft);
     });
     await this.settle();
   }

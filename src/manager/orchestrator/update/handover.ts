@@ -5,6 +5,8 @@
  */
 import type { Task } from '../../../model/objects.ts';
 import { isTerminal, TaskState } from '../../../model/task-state.ts';
+import { isUpdating, updateConfigOf } from '../../../model/update.ts';
+import { placeOf } from '../place.ts';
 import type { Action, Creation, SlotContext, SlotDecision } from '../reconcile/slot.ts';
 import { failuresAfter, mayMove, restartDueAt, restartsAfter, shouldRestart } from '../restart.ts';
 import { isDirty, isLost, isWanted } from '../task.ts';
@@ -34,6 +36,7 @@ function findPair(kept: readonly Task[], context: SlotContext): Pair | undefined
 
 function decidePair(pair: Pair, context: SlotContext): SlotDecision {
   const { fresh } = pair;
+  if (isGivenUp(fresh, context)) return { actions: [retire(fresh)] };
   if (isTerminal(fresh.status.state)) return retryEnded(pair, context);
   const node = fresh.nodeId === '' ? undefined : context.nodeOf(fresh.nodeId);
   if (isLost(fresh, node) || node?.spec.Availability === 'drain') return retryMoved(pair, context);
@@ -51,13 +54,13 @@ function startFirst({ old, fresh }: Pair): SlotDecision {
   return { actions: fresh.status.state === TaskState.running ? [retire(old)] : [] };
 }
 
-/** It ended before it could take over. The restart policy says whether it is tried again; a paused update does not. */
+/** It ended before it could take over. The restart policy says whether it is tried again. */
 function retryEnded(pair: Pair, context: SlotContext): SlotDecision {
   const { fresh } = pair;
   const end: Action = { kind: 'desire', taskId: fresh.id, desired: TaskState.shutdown };
-  const moved = fresh.status.state === TaskState.orphaned || fresh.status.state === TaskState.shutdown;
-  if (isPaused(context) || !(moved ? mayMove(fresh) : shouldRestart(fresh))) return { actions: [end] };
-  if (moved) return retryMoved(pair, context);
+  if (endedWithNode(fresh)) return mayMove(fresh) ? retryMoved(pair, context) : { actions: [end] };
+  if (awaitsJudgement(fresh, context)) return { actions: [] };
+  if (!shouldRestart(fresh)) return { actions: [end] };
   // Preparing starts at once, whatever the delay: without this wait a refusal would repeat at once.
   if (fresh.notBefore !== undefined && fresh.notBefore > context.now) return { actions: [], wakeAt: fresh.notBefore };
   const { specVersion } = context.service;
@@ -78,7 +81,7 @@ function retryEnded(pair: Pair, context: SlotContext): SlotDecision {
 /** Its node went away under it, which is not its fault. */
 function retryMoved(pair: Pair, context: SlotContext): SlotDecision {
   const end: Action = { kind: 'desire', taskId: pair.fresh.id, desired: TaskState.shutdown };
-  return { actions: isPaused(context) ? [end] : [end, successor(pair, context)] };
+  return { actions: [end, successor(pair, context)] };
 }
 
 function successor({ old, fresh }: Pair, { now }: SlotContext): Creation {
@@ -93,8 +96,22 @@ function successor({ old, fresh }: Pair, { now }: SlotContext): Creation {
   };
 }
 
-export function isPaused({ service }: { readonly service: SlotContext['service'] }): boolean {
-  return service.updateStatus?.state === 'paused' || service.updateStatus?.state === 'rollback_paused';
+/** A paused update goes no further: what has not taken over is withdrawn. */
+function isGivenUp(fresh: Task, { service }: SlotContext): boolean {
+  const state = service.updateStatus?.state;
+  if (fresh.updateBegunAt === undefined || fresh.status.state === TaskState.running) return false;
+  return state === 'paused' || state === 'rollback_paused';
+}
+
+/** The update loop says first whether this failure ends the update. */
+function awaitsJudgement(fresh: Task, { service }: SlotContext): boolean {
+  if (fresh.updateBegunAt === undefined || !isUpdating(service)) return false;
+  if (updateConfigOf(service).failureAction === 'continue') return false;
+  return service.updateProgress?.failed.includes(placeOf(fresh)) !== true;
+}
+
+function endedWithNode({ status: { state }, evicted }: Task): boolean {
+  return state === TaskState.orphaned || state === TaskState.shutdown || evicted === true;
 }
 
 function isOutdated(task: Task, context: SlotContext): boolean {
