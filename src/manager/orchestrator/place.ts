@@ -2,6 +2,7 @@
  * Where one task of a service belongs: a slot (replicated services and jobs), or a node (global ones). A place is stable over
  * restarts and updates; what happens to a task happens within its place.
  */
+import { isJobSpec } from '../../model/job.ts';
 import type { Service, Task } from '../../model/objects.ts';
 import type { ClusterView } from '../../model/view.ts';
 
@@ -34,5 +35,5 @@ export function isGlobal(service: Service): boolean {
 }
 
 export function isJob(service: Service): boolean {
-  return service.spec.Mode.ReplicatedJob !== undefined || service.spec.Mode.GlobalJob !== undefined;
+  return isJobSpec(service.spec);
 }

@@ -85,7 +85,7 @@ function release(tx: Transaction, taskId: string): void {
   const task = tx.get('task', taskId);
   if (task === undefined || task.desired >= TaskState.running) return;
   const desired = task.jobIteration === undefined ? TaskState.running : TaskState.complete;
-  const { meta: _, notBefore: __, replaces: ___, ...draft }: Task = task;
+  const { meta: _, notBefore: __, replaces: ___, handover: ____, ...draft }: Task = task;
   tx.update('task', { ...draft, desired });
 }
 

@@ -139,6 +139,7 @@ export class World {
     for (const task of this.tasks()) {
       const node = this.store.view.get('node', task.nodeId);
       if (node?.status.state !== 'ready' || isTerminal(task.status.state)) continue;
+      if (task.status.state < TaskState.assigned) continue; // no agent has been told of it
       const state = this.agent(task);
       if (state !== undefined && state > task.status.state)
         moved.push({ id: task.id, state: state as Task['status']['state'] });
@@ -219,7 +220,7 @@ export class World {
       const spec = { ...(old?.spec ?? base), ...change };
       const job = jobStatusAfter(old, spec, tx.now);
       if (old === undefined) tx.create('service', { id, spec, specVersion: 1, ...job });
-      else tx.update('service', { ...respecced(old, spec), ...job });
+      else tx.update('service', { ...respecced(old, spec, tx.now), ...job });
     });
     await this.settle();
   }
@@ -227,9 +228,10 @@ export class World {
   async rollback(id: string): Promise<void> {
     await this.store.transact((tx) => {
       const service = tx.get('service', id);
-      if (service === undefined) return;
-      const draft = rolledBack(service, { message: manualRollbackMessage, startedAt: tx.now }, 'user');
-      if (draft !== undefined) tx.update('service', draft);
+      const spec = service?.previousSpec;
+      if (service === undefined || spec === undefined) return;
+      const rollback = { spec, message: manualRollbackMessage, startedAt: tx.now, by: 'user' } as const;
+      tx.update('service', rolledBack(service, rollback, tx.now));
     });
     await this.settle();
   }
