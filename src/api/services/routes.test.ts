@@ -247,3 +247,50 @@ describe('GET /services/{id}', () => {
     });
   });
 });
+
+describe('ServiceStatus and JobStatus by mode', () => {
+  const status = async (api: TestApi) => (await api.get('/services?status=true')).body[0]?.['ServiceStatus'];
+
+  test('of a global service as many are desired as are wanted on nodes that are not down', async () => {
+    const api = await TestApi.make();
+    const id = await api.service(web({ Mode: { Global: {} } }));
+    await api.node.addNode('n2', { status: { state: 'down', message: '', addr: '', since: 0 } });
+    await api.node.addTask('t1', id, { slot: 0, pinned: true });
+    await api.node.addTask('t2', id, { slot: 0, pinned: true, nodeId: 'n2' });
+    await api.node.addTask('t3', id, { slot: 0, pinned: true, desired: TaskState.shutdown });
+    expect(await status(api)).toEqual({ RunningTasks: 1, DesiredTasks: 1, CompletedTasks: 0 });
+    expect((await api.get('/services/web')).body).not.toHaveProperty('JobStatus');
+    expect((await api.get('/tasks/t1')).body).not.toHaveProperty('Slot');
+  });
+
+  test('of a job only the current execution counts, and both sizes are told', async () => {
+    const api = await TestApi.make();
+    const id = await api.service(web({ Mode: { ReplicatedJob: { MaxConcurrent: 2 } } }));
+    const done = { state: TaskState.complete, timestamp: 0, message: 'finished', err: '' } as const;
+    const desired = TaskState.complete;
+    await api.node.addTask('t1', id, { slot: 0, jobIteration: 0, desired, status: done });
+    await api.node.addTask('t2', id, { slot: 1, jobIteration: 0, desired });
+    await api.node.addTask('t3', id, { slot: 1, jobIteration: 7, desired });
+    expect(await status(api)).toEqual({ RunningTasks: 1, DesiredTasks: 2, CompletedTasks: 1 });
+    const { body } = await api.get(`/services/${id}`);
+    expect(body).toMatchObject({
+      Spec: { Mode: { ReplicatedJob: { MaxConcurrent: 2, TotalCompletions: 2 } } },
+      JobStatus: { JobIteration: { Index: 0 }, LastExecution: expect.stringMatching(/Z$/) },
+    });
+    expect((await api.get('/tasks/t1')).body).toMatchObject({ JobIteration: { Index: 0 }, DesiredState: 'complete' });
+    const upToDate = await api.get(`/tasks?filters=${filters({ '_up-to-date': ['true'] })}`);
+    expect(upToDate.body.map((task) => task['ID'])).toEqual(['t1', 't2']);
+  });
+
+  test('of a global job those of the current execution are desired, done or not', async () => {
+    const api = await TestApi.make();
+    const id = await api.service(web({ Mode: { GlobalJob: {} } }));
+    const pinned = { slot: 0, pinned: true, jobIteration: 0, desired: TaskState.complete } as const;
+    await api.node.addTask('t1', id, pinned);
+    await api.node.addTask('t2', id, {
+      ...pinned,
+      status: { state: TaskState.complete, timestamp: 0, message: '', err: '' },
+    });
+    expect(await status(api)).toEqual({ RunningTasks: 1, DesiredTasks: 2, CompletedTasks: 1 });
+  });
+});

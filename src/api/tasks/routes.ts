@@ -81,7 +81,7 @@ function matches(view: ClusterView, task: Task, filters: Filters): boolean {
 }
 
 function taskName(task: Task): string {
-  return `${task.serviceName}.${task.slot > 0 ? task.slot : task.nodeId}.${task.id}`;
+  return `${task.serviceName}.${task.pinned === true ? task.nodeId : task.slot}.${task.id}`;
 }
 
 /** Tasks of a removed service leave the listing by label at once: `docker stack rm --detach=false` waits for exactly that. */
@@ -90,9 +90,10 @@ function hasLabels(service: Service | undefined, filters: Filters): boolean {
   return service !== undefined && filters.labels('label', service.spec.Labels);
 }
 
-/** As the orchestrator judges: a changed placement alone makes stale only what stands where it may not. */
+/** As the orchestrator judges. Of a job: made for its current execution. Of others: a changed placement alone makes stale only what stands where it may not. */
 function isUpToDate(view: ClusterView, task: Task, service: Service | undefined): boolean {
   if (service === undefined) return false;
+  if (service.jobStatus !== undefined) return task.jobIteration === service.jobStatus.iteration;
   if (task.specVersion === service.specVersion) return true;
   if (!sameEndpoint(task.endpoint, service.spec.EndpointSpec)) return false;
   const wanted = service.spec.TaskTemplate;
