@@ -18,6 +18,7 @@ import { networkRoutes } from './networks/routes.ts';
 import { nodeRoutes } from './nodes/routes.ts';
 import { apiVersionMax, apiVersionMin, Responder } from './respond.ts';
 import { secretRoutes } from './secrets/routes.ts';
+import { serviceHistoryRoutes } from './services/history.ts';
 import { serviceRoutes } from './services/routes.ts';
 import { swarmRoutes } from './swarm/routes.ts';
 import { distributionRoutes } from './system/distribution.ts';
@@ -45,6 +46,7 @@ const nouns = [
   swarmRoutes,
   nodeRoutes,
   serviceRoutes,
+  serviceHistoryRoutes,
   taskRoutes,
   logRoutes,
   secretRoutes,

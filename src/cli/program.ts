@@ -78,6 +78,11 @@ export const nouns: readonly Noun[] = [
         load: () => import('./service/create.ts'),
       },
       {
+        name: 'history',
+        summary: 'List the specs that a service had',
+        load: () => import('./service/history.ts'),
+      },
+      {
         name: 'inspect',
         summary: 'Display detailed information on one or more services',
         load: () => import('./service/inspect.ts'),

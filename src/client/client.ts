@@ -14,6 +14,7 @@ import type {
   ApiInfo,
   ApiNetwork,
   ApiNode,
+  ApiRevision,
   ApiSecret,
   ApiService,
   ApiSwarm,
@@ -146,6 +147,17 @@ export class Client {
       body: spec,
       ...authHeader(options.registryAuth),
     });
+  }
+
+  serviceHistory(id: string): Promise<ApiRevision[]> {
+    return this.#json('GET', `/tscluster/services/${enc(id)}/history`);
+  }
+
+  rollbackService(
+    id: string,
+    options: { readonly version: number; readonly to: number },
+  ): Promise<{ Warnings?: string[] | null }> {
+    return this.#json('POST', `/tscluster/services/${enc(id)}/rollback`, { query: { ...options } });
   }
 
   async removeService(id: string): Promise<void> {

@@ -13,6 +13,8 @@ export interface ControlMethods {
     request: { id: string; version: number; spec: ServiceSpec; rollback?: boolean };
     response: { warnings: string[] };
   };
+  /** To an earlier spec by its number, see `service history`; how many tasks are wanted stays as it is. */
+  'service.rollback': { request: { id: string; version: number; to: number }; response: { warnings: string[] } };
   'service.remove': { request: { id: string }; response: Record<string, never> };
   'secret.create': { request: { spec: SecretSpec }; response: { id: string } };
   'secret.update': { request: { id: string; version: number; spec: SecretSpec }; response: Record<string, never> };

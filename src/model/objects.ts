@@ -86,6 +86,8 @@ export interface Service extends StoreObject {
   readonly previousSpec?: ServiceSpec;
   /** Counts the specs that this service has had; the one it has now bears this number (1 when absent). */
   readonly revision?: number;
+  /** When it became the service's spec, ms since the epoch; absent: when the service was created. */
+  readonly revisedAt?: number;
   /** What the update under way has to remember; present while `updateStatus` says that one is. */
   readonly updateProgress?: UpdateProgress;
   /** Version of the last change of `spec`; tasks carry the one they were made from. */
@@ -205,6 +207,7 @@ export interface Tables {
   readonly secret: Secret;
   readonly config: Config;
   readonly network: Network;
+  readonly revision: Revision;
 }
 
 export type TableName = keyof Tables;
@@ -216,6 +219,7 @@ export const tableNames = [
   'secret',
   'config',
   'network',
+  'revision',
 ] as const satisfies readonly TableName[];
 
 export type { Availability, NodeRole, Platform };

@@ -1,6 +1,7 @@
 /** How updates of services stand and end, in Docker's words: shared by the control API and the update loop. Pure. */
 import { type EffectiveUpdateConfig, effectiveUpdateConfig } from './defaults.ts';
 import { sameEndpoint, sameSpec, sameTaskSpec } from './equal.ts';
+import { jobStatusAfter } from './job.ts';
 import type { Service, UpdateStatus } from './objects.ts';
 import type { ServiceSpec } from './spec.ts';
 
@@ -39,14 +40,15 @@ export function pausedUpdate(status: UpdateStatus, message: string): UpdateStatu
  * The service with another spec. Where tasks made from the old one are still right, an update under way goes on: scaling during
  * a rollout neither restarts it nor loses what to roll back to. Otherwise it is superseded, and the update loop starts afresh.
  */
-export function respecced(service: Service, spec: ServiceSpec): Draft {
+export function respecced(service: Service, spec: ServiceSpec, now: number): Draft {
   const { meta: _, updateStatus, updateProgress, previousSpec, ...draft } = service;
   const same = tasksStayRight(service.spec, spec);
   const next = {
     ...draft,
     spec,
     specVersion: service.specVersion + (same ? 0 : 1),
-    revision: (service.revision ?? 1) + (isScaled(service.spec, spec) ? 0 : 1),
+    ...(isScaled(service.spec, spec) ? {} : nextRevision(service, now)),
+    ...jobStatusAfter(service, spec, now),
   };
   if (!same || !isUpdating(service)) return { ...next, previousSpec: service.spec };
   return {
@@ -69,23 +71,28 @@ export function isScaled(one: ServiceSpec, other: ServiceSpec): boolean {
   return tasksStayRight(one, other) && sameSpec(rest, others);
 }
 
-/**
- * The service with the spec it had before. A user's rollback can be rolled back, so the two specs change places; one by failure
- * must not lead back to what failed (SwarmKit, manager/controlapi/service.go and manager/orchestrator/update/updater.go).
- */
-export function rolledBack(
-  service: Service,
-  status: { readonly message: string; readonly startedAt: number },
-  by: 'user' | 'failure',
-): Draft | undefined {
-  const { meta: _, previousSpec, updateProgress: __, ...draft } = service;
-  if (previousSpec === undefined) return undefined;
+function nextRevision(service: Service, now: number): Pick<Service, 'revision' | 'revisedAt'> {
+  return { revision: (service.revision ?? 1) + 1, revisedAt: now };
+}
+
+export interface Rollback {
+  readonly spec: ServiceSpec;
+  readonly message: string;
+  readonly startedAt: number;
+  /** A user's rollback can be rolled back; one by failure must not lead back to what failed. */
+  readonly by: 'user' | 'failure';
+}
+
+/** As SwarmKit does it (manager/controlapi/service.go, manager/orchestrator/update/updater.go). */
+export function rolledBack(service: Service, { spec, message, startedAt, by }: Rollback, now: number): Draft {
+  const { meta: _, previousSpec: __, updateProgress: ___, ...draft } = service;
   return {
     ...draft,
-    spec: previousSpec,
+    spec,
     specVersion: service.specVersion + 1,
-    revision: (service.revision ?? 1) + 1,
-    updateStatus: { state: 'rollback_started', ...status },
+    updateStatus: { state: 'rollback_started', startedAt, message },
+    ...nextRevision(service, now),
+    ...jobStatusAfter(service, spec, now),
     ...(by === 'user' ? { previousSpec: service.spec } : {}),
   };
 }

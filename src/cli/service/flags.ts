@@ -54,6 +54,7 @@ export interface CommonFlags {
   readonly updateMonitor?: number;
   readonly updateOrder?: string;
   readonly updateParallelism?: number;
+  readonly updateProgressDeadline?: number;
   readonly user?: string;
   readonly withRegistryAuth?: boolean;
   readonly workdir?: string;
@@ -119,6 +120,11 @@ function addPolicyFlags(command: Command): void {
     .option('--restart-delay <duration>', 'Delay between restart attempts (ns|us|ms|s|m|h)', duration)
     .option('--restart-max-attempts <count>', 'Maximum number of restarts before giving up', uint)
     .option('--restart-window <duration>', 'Window used to evaluate the restart policy (ns|us|ms|s|m|h)', duration);
+  command.option(
+    '--update-progress-deadline <duration>',
+    'Time for a new task to run before it counts as failed (default 10m, 0 = for ever)',
+    duration,
+  );
   for (const [flag, what] of [
     ['update', 'updates'],
     ['rollback', 'task rollbacks'],

@@ -10,13 +10,14 @@ import type { ControlApiOptions, Handler } from './context.ts';
 import { createConfig, createSecret, removeConfig, removeSecret, updateConfig, updateSecret } from './files.ts';
 import { createNetwork, removeNetwork } from './network.ts';
 import { removeNode, updateNode } from './node.ts';
-import { createService, removeService, updateService } from './service.ts';
+import { createService, removeService, rollbackService, updateService } from './service.ts';
 
 export type { ControlApiOptions } from './context.ts';
 
 const handlers: { readonly [M in ControlMethod]: Handler<M> } = {
   'service.create': createService,
   'service.update': updateService,
+  'service.rollback': rollbackService,
   'service.remove': removeService,
   'secret.create': createSecret,
   'secret.update': updateSecret,

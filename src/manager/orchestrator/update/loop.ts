@@ -11,6 +11,7 @@ import { isTerminal, TaskState } from '../../../model/task-state.ts';
 import { isUpdating, rolledBack, updateConfigOf } from '../../../model/update.ts';
 import type { ChangeEvent } from '../../../model/view.ts';
 import type { LeaderLoop, Transaction } from '../../store/port.ts';
+import { keepRevision } from '../../store/revisions.ts';
 import { Alarms } from '../alarms.ts';
 import type { Place } from '../place.ts';
 import { isJob, placeOf, tasksAt } from '../place.ts';
@@ -264,9 +265,11 @@ function keptAt(tx: Transaction, service: Service, place: Place): readonly Task[
 
 function applyVerdict(tx: Transaction, service: Service, verdict: Verdict): void {
   if (verdict.kind === 'rollback') {
-    const startedAt = service.updateStatus?.startedAt ?? tx.now;
-    const draft = rolledBack(service, { message: verdict.message, startedAt }, 'failure');
-    if (draft !== undefined) tx.update('service', draft);
+    const { previousSpec: spec, updateStatus } = service;
+    if (spec === undefined) return;
+    keepRevision(tx, service);
+    const startedAt = updateStatus?.startedAt ?? tx.now;
+    tx.update('service', rolledBack(service, { spec, message: verdict.message, startedAt, by: 'failure' }, tx.now));
     return;
   }
   const { meta: _, updateProgress: __, ...draft } = service;
