@@ -27,6 +27,10 @@ export class ClusterIndex {
     return this.#infos.values();
   }
 
+  get size(): number {
+    return this.#infos.size;
+  }
+
   get(nodeId: string): NodeInfo | undefined {
     return this.#infos.get(nodeId);
   }

@@ -62,20 +62,30 @@ function hasGeneric(info: NodeInfo, wanted: readonly (readonly [string, number])
 }
 
 function pluginFilter(task: Task): readonly Filter[] {
-  const wanted: { type: string; name: string }[] = [];
+  const wanted = pluginsWanted(task);
+  return wanted.length === 0
+    ? []
+    : [{ name: 'plugin', passes: (info) => wanted.every((plugin) => hasPlugin(info.node, plugin)) }];
+}
+
+interface Plugin {
+  readonly type: string;
+  readonly name: string;
+}
+
+export function pluginsWanted(task: Task): readonly Plugin[] {
+  const wanted: Plugin[] = [];
   for (const mount of task.spec.ContainerSpec.Mounts ?? []) {
     const driver = mount.Type === 'volume' ? (mount.VolumeOptions?.DriverConfig?.Name ?? '') : '';
     if (driver !== '' && driver !== 'local') wanted.push({ type: 'Volume', name: driver });
   }
   const log = task.spec.LogDriver?.Name ?? '';
   if (log !== '' && log !== 'none') wanted.push({ type: 'Log', name: log });
-  return wanted.length === 0
-    ? []
-    : [{ name: 'plugin', passes: (info) => wanted.every((plugin) => hasPlugin(info.node, plugin)) }];
+  return wanted;
 }
 
 /** A node that does not say what plugins of this type it has is taken to have them all. */
-function hasPlugin(node: Node, wanted: { readonly type: string; readonly name: string }): boolean {
+export function hasPlugin(node: Node, wanted: Plugin): boolean {
   const plugins = (node.description?.engine.plugins ?? []).filter((plugin) => plugin.type === wanted.type);
   if (plugins.length === 0) return true;
   return plugins.some(({ name }) => name === wanted.name || name === `${wanted.name}:latest`);

@@ -1,8 +1,11 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { ClusterError } from '../../lib/errors.ts';
+import type { ManagerBackend } from '../../model/control.ts';
 import { lookup } from '../../model/lookup.ts';
 import type { Service } from '../../model/objects.ts';
+import type { ServiceSpec } from '../../model/spec.ts';
 import type { ClusterView } from '../../model/view.ts';
+import { explainService } from '../../scheduler/index.ts';
 import { jsonArray, memoJson, withMember } from '../cache.ts';
 import { type ApiContext, freshView, manager } from '../context.ts';
 import { decodeBody } from '../decode.ts';
@@ -35,6 +38,7 @@ export function serviceRoutes(app: FastifyInstance, context: ApiContext): void {
   app.post('/services/create', async (request, reply) => {
     const backend = manager(context);
     const spec = decodeBody(request.body, serviceSpec);
+    if (flag(request, 'dryRun')) return respond.json(reply, await dryRun(backend, { spec }));
     refuseCredentials(request);
     const { id, warnings } = await backend.call('service.create', { spec });
     return respond.json(reply, { ID: id, Warnings: warnings.length > 0 ? warnings : null }, 201);
@@ -47,15 +51,28 @@ export function serviceRoutes(app: FastifyInstance, context: ApiContext): void {
     if (wish !== '' && wish !== 'previous') throw new ClusterError('invalid', `unrecognized rollback option ${wish}`);
     const rollback = wish === 'previous';
     const spec = decodeBody(request.body, serviceSpec);
+    if (flag(request, 'dryRun')) return respond.json(reply, await dryRun(backend, { id: pathId(request), spec }));
     refuseCredentials(request);
     const { warnings } = await backend.call('service.update', { id: pathId(request), version, spec, rollback });
     return respond.json(reply, { Warnings: warnings.length > 0 ? warnings : null });
+  });
+
+  app.get('/tscluster/services/:id/explain', (request, reply) => {
+    const view = freshView(context);
+    const service = lookup(view, 'service', pathId(request));
+    return respond.json(reply, explainService(view, service, context.clock.now()));
   });
 
   app.delete('/services/:id', async (request, reply) => {
     await manager(context).call('service.remove', { id: pathId(request) });
     return respond.empty(reply);
   });
+}
+
+/** Our own query: the answer says where tasks would go, and nothing is written. */
+async function dryRun(backend: ManagerBackend, request: { readonly id?: string; readonly spec: ServiceSpec }) {
+  const { warnings, forecast } = await backend.call('service.dryRun', request);
+  return { Warnings: warnings.length > 0 ? warnings : null, Forecast: forecast };
 }
 
 function listServices(view: ClusterView, request: FastifyRequest): string {

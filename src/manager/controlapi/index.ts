@@ -7,6 +7,7 @@ import { ClusterError } from '../../lib/errors.ts';
 import type { Control, ControlMethod, ControlRequest, ControlResponse } from '../../model/control.ts';
 import { updateCluster } from './cluster.ts';
 import type { ControlApiOptions, Handler } from './context.ts';
+import { dryRunService } from './dry-run.ts';
 import { createConfig, createSecret, removeConfig, removeSecret, updateConfig, updateSecret } from './files.ts';
 import { createNetwork, removeNetwork } from './network.ts';
 import { removeNode, updateNode } from './node.ts';
@@ -18,6 +19,7 @@ const handlers: { readonly [M in ControlMethod]: Handler<M> } = {
   'service.create': createService,
   'service.update': updateService,
   'service.rollback': rollbackService,
+  'service.dryRun': dryRunService,
   'service.remove': removeService,
   'secret.create': createSecret,
   'secret.update': updateSecret,

@@ -81,7 +81,7 @@ function revisionOf(tx: Transaction, service: Service, number: number): ServiceS
 }
 
 /** What is accepted, but may not do what is hoped for. */
-function updateWarnings({ UpdateConfig, EndpointSpec }: ServiceSpec): string[] {
+export function updateWarnings({ UpdateConfig, EndpointSpec }: ServiceSpec): string[] {
   if (UpdateConfig?.Order !== 'start-first' || hostPortsOf(EndpointSpec).length === 0) return [];
   return ['update order start-first with host-mode ports: a new task can only start on a node that has none yet'];
 }
@@ -96,12 +96,12 @@ export const removeService: Handler<'service.remove'> = async ({ store }, reques
 };
 
 /** Exactly one mode, and labels: what every reader relies on. */
-function normal(spec: ServiceSpec): ServiceSpec {
+export function normal(spec: ServiceSpec): ServiceSpec {
   const hasMode = Object.values(spec.Mode ?? {}).some((value) => value !== undefined);
   return { ...spec, Labels: spec.Labels ?? {}, Mode: hasMode ? spec.Mode : { Replicated: { Replicas: 1 } } };
 }
 
-function checkImmutable(service: Service, spec: ServiceSpec): void {
+export function checkImmutable(service: Service, spec: ServiceSpec): void {
   if (spec.Name !== service.spec.Name) {
     throw new ClusterError('unimplemented', 'renaming services is not supported');
   }

@@ -24,8 +24,6 @@ import {
 } from '../../scheduler/index.ts';
 import type { LeaderLoop, Store, Transaction } from '../store/port.ts';
 
-export { explainPlacement } from './explain.ts';
-
 export interface PlacementOptions {
   readonly store: Store;
   readonly clock: Clock;
