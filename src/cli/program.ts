@@ -78,6 +78,11 @@ export const nouns: readonly Noun[] = [
         load: () => import('./service/create.ts'),
       },
       {
+        name: 'explain',
+        summary: 'Say why the tasks of a service are where they are, or run nowhere',
+        load: () => import('./service/explain.ts'),
+      },
+      {
         name: 'history',
         summary: 'List the specs that a service had',
         load: () => import('./service/history.ts'),
@@ -98,6 +103,17 @@ export const nouns: readonly Noun[] = [
       },
       { name: 'scale', summary: 'Scale one or multiple replicated services', load: () => import('./service/scale.ts') },
       { name: 'update', summary: 'Update a service', load: () => import('./service/update.ts') },
+    ],
+  },
+  {
+    name: 'task',
+    summary: 'Look into tasks',
+    verbs: [
+      {
+        name: 'explain',
+        summary: 'Say why a task is where it is, or what it waits for',
+        load: () => import('./task/explain.ts'),
+      },
     ],
   },
   {

@@ -6,7 +6,7 @@ describe('dry run', () => {
   test('of a create answers with the placement and writes nothing', async () => {
     const api = await TestApi.make();
     const before = api.node.store.view.version;
-    const answer = await api.post('/services/create?dryRun=1', web({ Mode: { Replicated: { Replicas: 2 } } }));
+    const answer = await api.post('/tscluster/services/dry-run', web({ Mode: { Replicated: { Replicas: 2 } } }));
     expect(answer.status).toBe(200);
     expect(answer.body).toMatchObject({ Warnings: null, Forecast: { Kept: 0, Replaced: 0, Removed: 0, More: 0 } });
     const { Forecast } = answer.body as unknown as { Forecast: { Created: { Name: string; Hostname: string }[] } };
@@ -24,7 +24,7 @@ describe('dry run', () => {
     await api.node.addTask('t1', id);
     const before = api.node.store.view.version;
     const wanted = web({ Mode: { Replicated: { Replicas: 3 } } });
-    const { status, body } = await api.post(`/services/web/update?version=1&dryRun=true`, wanted);
+    const { status, body } = await api.post(`/tscluster/services/dry-run?service=web`, wanted);
     expect([status, body['Forecast']]).toMatchObject([
       200,
       { Kept: 1, Created: [{ Name: 'web.2' }, { Name: 'web.3' }] },
@@ -39,20 +39,20 @@ describe('dry run', () => {
       const answer = await api.post(url, body);
       return [answer.status, answer.body['message']];
     };
-    expect(await ask('/services/create?dryRun=1', web())).toEqual([
+    expect(await ask('/tscluster/services/dry-run', web())).toEqual([
       409,
       'name conflicts with an existing object: service web already exists',
     ]);
-    expect(await ask('/services/web/update?version=1&dryRun=1', web({ Mode: { Global: {} } }))).toEqual([
+    expect(await ask('/tscluster/services/dry-run?service=web', web({ Mode: { Global: {} } }))).toEqual([
       501,
       'service mode change is not allowed',
     ]);
-    expect(await ask('/services/nope/update?version=1&dryRun=1', web())).toEqual([404, 'service nope not found']);
+    expect(await ask('/tscluster/services/dry-run?service=nope', web())).toEqual([404, 'service nope not found']);
     const broken = web({
       Name: 'x',
       TaskTemplate: { ContainerSpec: { Image: 'x' }, Placement: { Constraints: ['a'] } },
     });
-    expect(await ask('/services/create?dryRun=1', broken)).toEqual([
+    expect(await ask('/tscluster/services/dry-run', broken)).toEqual([
       400,
       'constraint expected one operator from ==, !=',
     ]);

@@ -1,9 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { ClusterError } from '../../lib/errors.ts';
-import type { ManagerBackend } from '../../model/control.ts';
 import { lookup } from '../../model/lookup.ts';
 import type { Service } from '../../model/objects.ts';
-import type { ServiceSpec } from '../../model/spec.ts';
 import type { ClusterView } from '../../model/view.ts';
 import { explainService } from '../../scheduler/index.ts';
 import { jsonArray, memoJson, withMember } from '../cache.ts';
@@ -38,7 +36,6 @@ export function serviceRoutes(app: FastifyInstance, context: ApiContext): void {
   app.post('/services/create', async (request, reply) => {
     const backend = manager(context);
     const spec = decodeBody(request.body, serviceSpec);
-    if (flag(request, 'dryRun')) return respond.json(reply, await dryRun(backend, { spec }));
     refuseCredentials(request);
     const { id, warnings } = await backend.call('service.create', { spec });
     return respond.json(reply, { ID: id, Warnings: warnings.length > 0 ? warnings : null }, 201);
@@ -51,10 +48,18 @@ export function serviceRoutes(app: FastifyInstance, context: ApiContext): void {
     if (wish !== '' && wish !== 'previous') throw new ClusterError('invalid', `unrecognized rollback option ${wish}`);
     const rollback = wish === 'previous';
     const spec = decodeBody(request.body, serviceSpec);
-    if (flag(request, 'dryRun')) return respond.json(reply, await dryRun(backend, { id: pathId(request), spec }));
     refuseCredentials(request);
     const { warnings } = await backend.call('service.update', { id: pathId(request), version, spec, rollback });
     return respond.json(reply, { Warnings: warnings.length > 0 ? warnings : null });
+  });
+
+  // A path of its own: a daemon that does not know it changes nothing.
+  app.post('/tscluster/services/dry-run', async (request, reply) => {
+    const backend = manager(context);
+    const id = param(request, 'service');
+    const spec = decodeBody(request.body, serviceSpec);
+    const { warnings, forecast } = await backend.call('service.dryRun', { spec, ...(id === '' ? {} : { id }) });
+    return respond.json(reply, { Warnings: warnings.length > 0 ? warnings : null, Forecast: forecast });
   });
 
   app.get('/tscluster/services/:id/explain', (request, reply) => {
@@ -67,12 +72,6 @@ export function serviceRoutes(app: FastifyInstance, context: ApiContext): void {
     await manager(context).call('service.remove', { id: pathId(request) });
     return respond.empty(reply);
   });
-}
-
-/** Our own query: the answer says where tasks would go, and nothing is written. */
-async function dryRun(backend: ManagerBackend, request: { readonly id?: string; readonly spec: ServiceSpec }) {
-  const { warnings, forecast } = await backend.call('service.dryRun', request);
-  return { Warnings: warnings.length > 0 ? warnings : null, Forecast: forecast };
 }
 
 function listServices(view: ClusterView, request: FastifyRequest): string {

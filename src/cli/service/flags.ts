@@ -7,8 +7,10 @@ export interface CommonFlags {
   readonly capDrop?: string[];
   readonly credentialSpec?: string;
   readonly detach?: boolean;
+  readonly dryRun?: boolean;
   readonly endpointMode?: string;
   readonly entrypoint?: string;
+  readonly failoverDelay?: number;
   readonly healthCmd?: string;
   readonly healthInterval?: number;
   readonly healthRetries?: number;
@@ -65,6 +67,12 @@ export function addCommonFlags(command: Command): void {
   addPolicyFlags(command);
   command
     .option('-d, --detach', 'Exit immediately instead of waiting for the service to converge')
+    .option('--dry-run', 'Show the placement that would result, and change nothing')
+    .option(
+      '--failover-delay <duration>',
+      'Time to wait for a node that is down before its tasks are replaced (default 0s)',
+      duration,
+    )
     .option('-q, --quiet', 'Suppress progress output')
     .option('--no-resolve-image', 'Do not query the registry to resolve image digest and supported platforms')
     .option('--with-registry-auth', 'Send registry authentication details to the nodes');

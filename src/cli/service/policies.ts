@@ -1,6 +1,6 @@
 /** Parts of a service spec that are all or nothing: one flag fills the rest with defaults. Shared by create and update. */
 import { ClusterError } from '../../lib/errors.ts';
-import { progressDeadlineLabel } from '../../model/service-labels.ts';
+import { failoverDelayLabel, progressDeadlineLabel } from '../../model/service-labels.ts';
 import type {
   Healthcheck,
   Labels,
@@ -63,9 +63,14 @@ export function updateConfig(
   return { ...defaults, ...current, ...set };
 }
 
-/** Docker's spec has no field for it. */
-export function deadlineLabel({ updateProgressDeadline: nanos }: CommonFlags): Labels {
-  return nanos === undefined ? {} : { [progressDeadlineLabel]: formatDuration(nanos) };
+/** Flags that become labels: Docker's spec has no field for them. */
+export function flagLabels({ updateProgressDeadline, failoverDelay }: CommonFlags): Labels {
+  return {
+    ...(updateProgressDeadline === undefined
+      ? {}
+      : { [progressDeadlineLabel]: formatDuration(updateProgressDeadline) }),
+    ...(failoverDelay === undefined ? {} : { [failoverDelayLabel]: formatDuration(failoverDelay) }),
+  };
 }
 
 export function healthcheck(flags: CommonFlags, current: Healthcheck | undefined): Healthcheck | undefined {

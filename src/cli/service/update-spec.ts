@@ -22,7 +22,7 @@ import { resolveEnv } from './create-spec.ts';
 import type { CommonFlags } from './flags.ts';
 import { withDefaultTag } from './image.ts';
 import { type FileReference, parseCredentialSpec } from './parse-values.ts';
-import { deadlineLabel, defined, healthcheck, logDriver, resources, restartPolicy, updateConfig } from './policies.ts';
+import { defined, flagLabels, healthcheck, logDriver, resources, restartPolicy, updateConfig } from './policies.ts';
 
 export interface UpdateFlags extends CommonFlags {
   readonly args?: string;
@@ -76,7 +76,7 @@ export function updateSpec(spec: ServiceSpec, flags: UpdateFlags, environment: V
     throw new ClusterError('invalid', 'update and rollback configuration is not supported for jobs');
   return {
     ...spec,
-    Labels: { ...labels(spec.Labels, flags.labelAdd, flags.labelRm), ...deadlineLabel(flags) },
+    Labels: { ...labels(spec.Labels, flags.labelAdd, flags.labelRm), ...flagLabels(flags) },
     TaskTemplate: task(spec, flags, environment),
     Mode: mode(spec.Mode, flags),
     ...(update === undefined ? {} : { UpdateConfig: update }),
