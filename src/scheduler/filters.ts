@@ -41,9 +41,10 @@ export function isReady(node: Node): boolean {
 const readyFilter: Filter = { name: 'ready', passes: (info) => isReady(info.node) };
 
 function resourceFilter(task: Task): readonly Filter[] {
-  const cpus = task.spec.Resources?.Reservations?.NanoCPUs ?? 0;
-  const memory = task.spec.Resources?.Reservations?.MemoryBytes ?? 0;
-  const generic = [...genericCounts(task.spec.Resources?.Reservations)];
+  const reserved = task.spec.Resources?.Reservations;
+  const cpus = reserved?.NanoCPUs ?? 0;
+  const memory = reserved?.MemoryBytes ?? 0;
+  const generic = [...genericCounts(reserved)];
   if (cpus === 0 && memory === 0 && generic.length === 0) return [];
   const passes = (info: NodeInfo) => {
     const capacity = info.capacity;
@@ -54,6 +55,11 @@ function resourceFilter(task: Task): readonly Filter[] {
     );
   };
   return [{ name: 'resources', passes }];
+}
+
+/** Whether the node has left what the task reserves. */
+export function hasRoom(info: NodeInfo, task: Task): boolean {
+  return resourceFilter(task).every((filter) => filter.passes(info));
 }
 
 function hasGeneric(info: NodeInfo, wanted: readonly (readonly [string, number])[]): boolean {

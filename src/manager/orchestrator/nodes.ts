@@ -1,6 +1,7 @@
 /**
  * Looks after tasks whose node changed under them. A node that is gone, or down for a day, will not report on its tasks: they
- * become orphaned. A node that no longer meets a service's constraints (a label, its role) has that service's tasks rejected.
+ * become orphaned. A node that no longer meets a service's constraints (a label, its role) has that service's tasks rejected, and
+ * one that became smaller the newest of those that no longer fit. That is not the tasks' fault: they move at once, uncounted.
  */
 import type { Cancel } from '../../lib/clock.ts';
 import { messageOf } from '../../lib/errors.ts';
@@ -8,7 +9,7 @@ import { Loop } from '../../lib/loop.ts';
 import type { Node, Task } from '../../model/objects.ts';
 import { isTerminal, TaskState } from '../../model/task-state.ts';
 import type { ClusterView } from '../../model/view.ts';
-import { constraintsMatch } from '../../scheduler/index.ts';
+import { constraintsMatch, hasRoom, holds, NodeInfo } from '../../scheduler/index.ts';
 import type { LeaderLoop, Transaction } from '../store/port.ts';
 import { Alarms } from './alarms.ts';
 import type { OrchestratorOptions } from './port.ts';
@@ -19,7 +20,7 @@ import { isWanted } from './task.ts';
 /** SwarmKit's time after which the tasks of a node that stays down no longer hold anything. */
 export const orphanAfterMs = 24 * 3600 * 1000;
 
-export type Verdict = 'fine' | 'node removed' | 'node down too long' | 'constraints';
+export type Verdict = 'fine' | 'node removed' | 'node down too long' | 'constraints' | 'resources';
 
 export function judge(task: Task, view: ClusterView, now: number): Verdict {
   if (task.nodeId === '' || isTerminal(task.status.state)) return 'fine';
@@ -30,7 +31,24 @@ export function judge(task: Task, view: ClusterView, now: number): Verdict {
   const service = view.get('service', task.serviceId);
   // The constraints of the service count, not the task's copy; a task of an older spec is the rollout's business.
   if (service === undefined || service.specVersion !== task.specVersion) return 'fine';
-  return constraintsMatch(service.spec.TaskTemplate.Placement?.Constraints, node) ? 'fine' : 'constraints';
+  if (!constraintsMatch(service.spec.TaskTemplate.Placement?.Constraints, node)) return 'constraints';
+  return 'fine';
+}
+
+/** Tasks that the node is too small for by now: the oldest stay. Resources that a task does not reserve do not matter to it. */
+export function crowdedOut(node: Node, view: ClusterView): ReadonlySet<string> {
+  const out = new Set<string>();
+  if (node.description === undefined || node.spec.Availability !== 'active' || node.status.state !== 'ready')
+    return out;
+  const info = new NodeInfo(node);
+  const tasks = [...view.tasksOfNode(node.id)].filter((task) => isWanted(task) && holds(task));
+  for (const task of tasks) {
+    // It starts only once the task that it takes over from has given way.
+    if (task.handover === 'stop-first' && tasks.some((old) => old.id === task.replaces)) continue;
+    if (hasRoom(info, task)) info.put(task);
+    else out.add(task.id);
+  }
+  return out;
 }
 
 export class NodesLoop implements LeaderLoop {
@@ -94,10 +112,15 @@ export class NodesLoop implements LeaderLoop {
     const nodeIds = [...this.#nodes];
     this.#nodes.clear();
     for (const id of nodeIds) this.#alarms.set(id, orphanAt(store.view.get('node', id), now));
-    const tasks = nodeIds
-      .flatMap((id) => [...store.view.tasksOfNode(id)])
-      .filter((task) => judge(task, store.view, now) !== 'fine');
+    const tasks = nodeIds.flatMap((id) => this.#misplaced(id, now));
     if (tasks.length > 0) await store.batch(tasks, enforce);
+  }
+
+  #misplaced(nodeId: string, now: number): readonly Task[] {
+    const { view } = this.#options.store;
+    const node = view.get('node', nodeId);
+    const out = node === undefined ? new Set<string>() : crowdedOut(node, view);
+    return [...view.tasksOfNode(nodeId)].filter((task) => out.has(task.id) || judge(task, view, now) !== 'fine');
   }
 
   #retryLater(error: unknown): void {
@@ -116,7 +139,9 @@ function orphanAt(node: Node | undefined, now: number): number | undefined {
 function enforce(tx: Transaction, { id }: Task): void {
   const task = tx.get('task', id);
   if (task === undefined) return;
-  const verdict = judge(task, tx, tx.now);
+  const node = tx.get('node', task.nodeId);
+  const crowded = node !== undefined && crowdedOut(node, tx).has(id);
+  const verdict = crowded ? 'resources' : judge(task, tx, tx.now);
   if (verdict === 'node removed') return orphan(tx, id, 'Task belonged to a node that has been deleted.');
   if (verdict === 'node down too long') return orphan(tx, id, 'Task belonged to a node that has been down for a day.');
   if (verdict === 'fine') return;
@@ -124,6 +149,7 @@ function enforce(tx: Transaction, { id }: Task): void {
   const message = 'assigned node no longer meets constraints';
   tx.update('task', {
     ...draft,
+    evicted: true,
     status: { ...task.status, state: TaskState.rejected, timestamp: tx.now, message, err: message },
   });
 }

@@ -6,7 +6,7 @@ import { seededRandom } from '../../../lib/random.ts';
 import { defaultClusterSpec } from '../../../model/defaults.ts';
 import { jobStatusAfter } from '../../../model/job.ts';
 import type { Node, Service, Task } from '../../../model/objects.ts';
-import type { EndpointSpec, NodeSpec, ServiceSpec, TaskSpec } from '../../../model/spec.ts';
+import type { EndpointSpec, NodeSpec, Resources, ServiceSpec, TaskSpec } from '../../../model/spec.ts';
 import { isTerminal, TaskState } from '../../../model/task-state.ts';
 import { manualRollbackMessage, respecced, rolledBack } from '../../../model/update.ts';
 import { createPlacement } from '../../placement/index.ts';
@@ -181,11 +181,17 @@ export class World {
     );
   }
 
-  async node(id: string, change: Partial<NodeSpec> & { readonly state?: Node['status']['state'] } = {}): Promise<void> {
-    const { state = 'ready', ...spec } = change;
+  async node(
+    id: string,
+    change: Partial<NodeSpec> & { readonly state?: Node['status']['state']; readonly resources?: Resources } = {},
+  ): Promise<void> {
+    const { state = 'ready', resources, ...spec } = change;
     await this.store.transact((tx) => {
       const old = tx.get('node', id);
-      const draft = nodeDraft(id);
+      const made = nodeDraft(id);
+      const description = old?.description ?? made.description;
+      const draft =
+        description === undefined ? made : { ...made, description: resources ? { ...description, resources } : description };
       const since = old?.status.state === state ? old.status.since : tx.now;
       const node = {
         ...draft,
