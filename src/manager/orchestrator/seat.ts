@@ -1,12 +1,10 @@
-/** The seam between the reconcilers, which keep every place filled, and the updater, which replaces tasks of an old spec. */
-import type { Node, Service, Task } from '../../model/objects.ts';
+/** The places of a service with what is in them. */
+import type { Node, Task } from '../../model/objects.ts';
 import { isTerminal, TaskState } from '../../model/task-state.ts';
 import type { Place } from './place.ts';
 import { placeOf } from './place.ts';
-import type { SlotContext, SlotDecision } from './reconcile/slot.ts';
 import { isLost, isWanted } from './task.ts';
 
-/** A place of a service as an update sees it. */
 export interface Seat {
   readonly place: Place;
   /** Its tasks but those marked for removal, oldest first. */
@@ -21,24 +19,6 @@ export interface Seat {
 export interface ServiceContext {
   readonly now: number;
   nodeOf(id: string): Node | undefined;
-  /** How long a task that ended had run; undefined = this leader did not see it. */
-  ranMs(taskId: string): number | undefined;
-}
-
-export interface Rollout {
-  /** Places to bring to the service's spec now (`replace` is asked for each); all others are kept as they are. */
-  readonly places: readonly Place[];
-  /** Written over the service when nobody changed it meanwhile. */
-  readonly change?: Partial<Omit<Service, 'id' | 'meta'>>;
-  /** When to look again though nothing happened. */
-  readonly wakeAt?: number;
-}
-
-/** Pure. The reconciler asks again after every event of a service whose update is under way. */
-export interface Updater {
-  rollout(service: Service, seats: readonly Seat[], context: ServiceContext): Rollout;
-  /** `kept`: the place's tasks that are not marked for removal. Undefined: nothing to replace, the restart policy decides. */
-  replace(kept: readonly Task[], context: SlotContext): SlotDecision | undefined;
 }
 
 /** Seats of all places that have a task which is not marked for removal. */

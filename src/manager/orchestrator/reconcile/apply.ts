@@ -9,7 +9,6 @@ import { isTerminal, TaskState } from '../../../model/task-state.ts';
 import type { Transaction } from '../../store/port.ts';
 import type { Place } from '../place.ts';
 import { tasksAt } from '../place.ts';
-import type { Updater } from '../seat.ts';
 import { newTask, templateOf } from '../task.ts';
 import type { Action, Creation, Intent } from './slot.ts';
 import { decideSlot } from './slot.ts';
@@ -21,15 +20,10 @@ export interface PlaceItem {
   readonly intent: Intent;
 }
 
-export interface Ports {
-  readonly random: Random;
-  readonly updater?: Updater | undefined;
-}
-
-export function applyPlace(tx: Transaction, { serviceId, place, intent }: PlaceItem, { random, updater }: Ports): void {
+export function applyPlace(tx: Transaction, { serviceId, place, intent }: PlaceItem, random: Random): void {
   const service = tx.get('service', serviceId);
   if (service === undefined) return;
-  const context = { now: tx.now, service, place, updater, nodeOf: (id: string) => tx.get('node', id) };
+  const context = { now: tx.now, service, place, nodeOf: (id: string) => tx.get('node', id) };
   const { actions } = decideSlot(tasksAt(tx, serviceId, place), context, intent);
   for (const action of actions) applyAction(tx, service, { place, action, random });
 }

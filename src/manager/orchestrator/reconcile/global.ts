@@ -2,12 +2,11 @@
 import type { Node, Service, Task } from '../../../model/objects.ts';
 import { constraintsMatch } from '../../../scheduler/index.ts';
 import type { Place } from '../place.ts';
-import { isJob } from '../place.ts';
 import { seatsOf } from '../seat.ts';
-import type { ModeContext, ServiceDecision } from './mode.ts';
+import type { Intents, ModeContext } from './mode.ts';
 import type { Intent } from './slot.ts';
 
-export function decideGlobal(service: Service, tasks: Iterable<Task>, context: ModeContext): ServiceDecision {
+export function decideGlobal(service: Service, tasks: Iterable<Task>, context: ModeContext): Intents {
   const seats = seatsOf(tasks, context);
   const intents = new Map<Place, Intent>();
   for (const { place } of seats) intents.set(place, globalIntent(service, context.nodeOf(String(place))));
@@ -15,11 +14,7 @@ export function decideGlobal(service: Service, tasks: Iterable<Task>, context: M
     if (intents.has(node.id)) continue;
     if (globalIntent(service, node) === 'keep') intents.set(node.id, 'keep');
   }
-  if (isJob(service) || context.updater === undefined) return { intents };
-  const kept = seats.filter(({ place }) => intents.get(place) === 'keep');
-  const { places, ...rest } = context.updater.rollout(service, kept, context);
-  for (const place of places) intents.set(place, 'update');
-  return { ...rest, intents };
+  return intents;
 }
 
 /** A node that is away or paused keeps what it has: it may come back with it. */

@@ -11,11 +11,11 @@ import { mayMove, shouldRestart } from '../restart.ts';
 import type { Seat } from '../seat.ts';
 import { seatsOf } from '../seat.ts';
 import { isWanted } from '../task.ts';
-import type { ModeContext, ServiceDecision } from './mode.ts';
+import type { Intents, ModeContext } from './mode.ts';
 import type { Intent } from './slot.ts';
 import { endedByItself } from './slot.ts';
 
-export function decideJob(service: Service, tasks: Iterable<Task>, context: ModeContext): ServiceDecision {
+export function decideJob(service: Service, tasks: Iterable<Task>, context: ModeContext): Intents {
   const { maxConcurrent, totalCompletions } = jobSizeOf(service.spec);
   const iteration = service.jobStatus?.iteration;
   const intents = new Map<Place, Intent>();
@@ -38,7 +38,7 @@ export function decideJob(service: Service, tasks: Iterable<Task>, context: Mode
     intents.set(slot, 'keep');
     active += 1;
   }
-  return { intents };
+  return intents;
 }
 
 function isDone(seat: Seat): boolean {

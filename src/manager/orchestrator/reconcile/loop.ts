@@ -8,7 +8,7 @@ import { messageOf } from '../../../lib/errors.ts';
 import { Loop } from '../../../lib/loop.ts';
 import { sameSpec } from '../../../model/equal.ts';
 import type { Node, Service, Task } from '../../../model/objects.ts';
-import { isTerminal, TaskState } from '../../../model/task-state.ts';
+import { TaskState } from '../../../model/task-state.ts';
 import type { ChangeEvent } from '../../../model/view.ts';
 import type { LeaderLoop, Transaction } from '../../store/port.ts';
 import { Alarms } from '../alarms.ts';
@@ -16,7 +16,6 @@ import type { Place } from '../place.ts';
 import { isGlobal, parsePlaceKey, placeKey, placeOf, tasksAt } from '../place.ts';
 import type { OrchestratorOptions } from '../port.ts';
 import { retryMs } from '../port.ts';
-import type { Rollout, Updater } from '../seat.ts';
 import type { PlaceItem } from './apply.ts';
 import { applyPlace, setDesired } from './apply.ts';
 import { decideService, intentAt } from './mode.ts';
@@ -24,37 +23,24 @@ import { decideSlot } from './slot.ts';
 
 type Item =
   | PlaceItem
-  | {
-      readonly kind: 'change';
-      readonly serviceId: string;
-      /** What it was decided on. */
-      readonly version: number;
-      readonly change: NonNullable<Rollout['change']>;
-    }
   /** The service is gone. */
   | { readonly kind: 'remove'; readonly taskId: string };
-
-/** How many ended tasks of updates are remembered; of others the time of creation is judged. */
-const endingsMax = 10_000;
 
 export class ReconcileLoop implements LeaderLoop {
   readonly name = 'reconcile';
   readonly #options: OrchestratorOptions;
-  readonly #updater: Updater | undefined;
   readonly #loop: Loop;
   readonly #alarms: Alarms;
   readonly #services = new Set<string>();
   /** See `placeKey`. */
   readonly #places = new Set<string>();
   readonly #globals = new Set<string>();
-  readonly #ranMs = new Map<string, number>();
   #stopped = false;
   #unsubscribe = () => {};
   #cancelRetry: Cancel = () => {};
 
-  constructor(options: OrchestratorOptions, updater?: Updater) {
+  constructor(options: OrchestratorOptions) {
     this.#options = options;
-    this.#updater = updater;
     this.#loop = new Loop(
       options.clock,
       () => this.#run(),
@@ -109,28 +95,14 @@ export class ReconcileLoop implements LeaderLoop {
     const task = after ?? before;
     if (task === undefined) return;
     this.#mark(task.serviceId, placeOf(task));
-    if (after === undefined) this.#ranMs.delete(task.id);
-    else if (before !== undefined) this.#recordEnd(before, after);
   }
 
   /** A place is looked at by itself, unless what is wanted of it depends on the others. */
   #mark(serviceId: string, place: Place): void {
     const service = this.#options.store.view.get('service', serviceId);
-    const updating = this.#updater !== undefined && service !== undefined && isUpdating(service);
-    const whole = service === undefined || updating || service.spec.Mode.ReplicatedJob !== undefined;
+    const whole = service === undefined || service.spec.Mode.ReplicatedJob !== undefined;
     if (whole) this.#services.add(serviceId);
     else this.#places.add(placeKey(serviceId, place));
-  }
-
-  #recordEnd(before: Task, after: Task): void {
-    if (isTerminal(before.status.state) || !isTerminal(after.status.state)) return;
-    const ran = before.status.state === TaskState.running ? after.status.timestamp - before.status.timestamp : 0;
-    this.#ranMs.set(after.id, ran);
-    if (this.#ranMs.size <= endingsMax) return;
-    for (const oldest of this.#ranMs.keys()) {
-      this.#ranMs.delete(oldest);
-      break;
-    }
   }
 
   #recordNode(before: Node | undefined, after: Node | undefined): void {
@@ -143,14 +115,9 @@ export class ReconcileLoop implements LeaderLoop {
   }
 
   #ring(key: string): void {
-    if (key.includes('/')) this.#markKey(key);
-    else this.#services.add(key);
-    this.#loop.trigger();
-  }
-
-  #markKey(key: string): void {
     const { serviceId, place } = parsePlaceKey(key);
     this.#mark(serviceId, place);
+    this.#loop.trigger();
   }
 
   #triggerIfDirty(): void {
@@ -202,19 +169,12 @@ export class ReconcileLoop implements LeaderLoop {
 
   #decideService(service: Service, now: number, items: Map<string, Item>): void {
     const { view } = this.#options.store;
-    const decision = decideService(service, view.tasksOfService(service.id), {
+    const intents = decideService(service, view.tasksOfService(service.id), {
       now,
-      updater: this.#updater,
       nodes: () => view.list('node'),
       nodeOf: (id) => view.get('node', id),
-      ranMs: (id) => this.#ranMs.get(id),
     });
-    this.#alarms.set(service.id, decision.wakeAt);
-    if (decision.change !== undefined) {
-      const { id: serviceId, meta } = service;
-      items.set(serviceId, { kind: 'change', serviceId, version: meta.version, change: decision.change });
-    }
-    for (const [place, intent] of decision.intents) {
+    for (const [place, intent] of intents) {
       this.#consider({ kind: 'place', serviceId: service.id, place, intent }, service, { now, items });
     }
   }
@@ -226,7 +186,7 @@ export class ReconcileLoop implements LeaderLoop {
   ): void {
     const { view } = this.#options.store;
     const { serviceId, place, intent } = item;
-    const context = { now, service, place, updater: this.#updater, nodeOf: (id: string) => view.get('node', id) };
+    const context = { now, service, place, nodeOf: (id: string) => view.get('node', id) };
     const { actions, wakeAt } = decideSlot(tasksAt(view, serviceId, place), context, intent);
     const key = placeKey(serviceId, place);
     this.#alarms.set(key, wakeAt);
@@ -234,18 +194,14 @@ export class ReconcileLoop implements LeaderLoop {
   }
 
   #decideRemoved(serviceId: string, items: Map<string, Item>): void {
-    this.#alarms.set(serviceId, undefined);
     for (const task of this.#options.store.view.tasksOfService(serviceId)) {
       this.#alarms.set(placeKey(serviceId, placeOf(task)), undefined);
-      this.#ranMs.delete(task.id);
       if (task.desired < TaskState.remove) items.set(task.id, { kind: 'remove', taskId: task.id });
     }
   }
 
   #apply(tx: Transaction, item: Item): void {
-    const { random } = this.#options;
-    if (item.kind === 'place') return applyPlace(tx, item, { random, updater: this.#updater });
-    if (item.kind === 'change') return applyChange(tx, item);
+    if (item.kind === 'place') return applyPlace(tx, item, this.#options.random);
     const task = tx.get('task', item.taskId);
     if (task !== undefined && tx.get('service', task.serviceId) === undefined)
       setDesired(tx, item.taskId, TaskState.remove);
@@ -263,11 +219,6 @@ export class ReconcileLoop implements LeaderLoop {
   }
 }
 
-function isUpdating(service: Service): boolean {
-  const state = service.updateStatus?.state;
-  return state === 'updating' || state === 'rollback_started';
-}
-
 /** But for how its update stands. */
 function isAlike(one: Service, other: Service): boolean {
   return (
@@ -275,12 +226,4 @@ function isAlike(one: Service, other: Service): boolean {
     one.jobStatus?.iteration === other.jobStatus?.iteration &&
     sameSpec(one.spec, other.spec)
   );
-}
-
-/** Only on top of the service it was decided from: a newer change starts afresh. */
-function applyChange(tx: Transaction, { serviceId, version, change }: Item & { readonly kind: 'change' }): void {
-  const service = tx.get('service', serviceId);
-  if (service === undefined || service.meta.version !== version) return;
-  const { meta: _, ...draft } = service;
-  tx.update('service', { ...draft, ...change });
 }

@@ -2,23 +2,20 @@
 import type { Node, Service, Task } from '../../../model/objects.ts';
 import type { Place } from '../place.ts';
 import { isGlobal } from '../place.ts';
-import type { Rollout, ServiceContext, Updater } from '../seat.ts';
+import type { ServiceContext } from '../seat.ts';
 import { decideGlobal, globalIntent } from './global.ts';
 import { decideJob } from './job.ts';
 import { decideReplicated } from './replicated.ts';
 import type { Intent } from './slot.ts';
 
-export interface ServiceDecision extends Omit<Rollout, 'places'> {
-  /** Places that are not named need nothing. */
-  readonly intents: ReadonlyMap<Place, Intent>;
-}
+/** Places that are not named need nothing. */
+export type Intents = ReadonlyMap<Place, Intent>;
 
 export interface ModeContext extends ServiceContext {
-  readonly updater?: Updater | undefined;
   nodes(): Iterable<Node>;
 }
 
-export function decideService(service: Service, tasks: Iterable<Task>, context: ModeContext): ServiceDecision {
+export function decideService(service: Service, tasks: Iterable<Task>, context: ModeContext): Intents {
   if (isGlobal(service)) return decideGlobal(service, tasks, context);
   if (service.spec.Mode.ReplicatedJob !== undefined) return decideJob(service, tasks, context);
   return decideReplicated(service, tasks, context);

@@ -1,17 +1,13 @@
-/** A replicated service: which slots to keep, make, take away or bring to the new spec, and how its update stands. Pure. */
+/** A replicated service: which slots to keep, make or take away. Pure. */
 import { replicasOf } from '../../../model/defaults.ts';
 import type { Service, Task } from '../../../model/objects.ts';
 import type { Place } from '../place.ts';
-import type { Seat, ServiceContext, Updater } from '../seat.ts';
+import type { Seat, ServiceContext } from '../seat.ts';
 import { seatsOf } from '../seat.ts';
-import type { ServiceDecision } from './mode.ts';
+import type { Intents } from './mode.ts';
 import type { Intent } from './slot.ts';
 
-export function decideReplicated(
-  service: Service,
-  tasks: Iterable<Task>,
-  context: ServiceContext & { readonly updater?: Updater | undefined },
-): ServiceDecision {
+export function decideReplicated(service: Service, tasks: Iterable<Task>, context: ServiceContext): Intents {
   const seats = seatsOf(tasks, context);
   const replicas = replicasOf(service.spec);
   const { kept, surplus } = rank(seats, replicas);
@@ -23,14 +19,7 @@ export function decideReplicated(
     intents.set(slot, 'keep');
     count += 1;
   }
-  if (context.updater === undefined) return { intents };
-  const { places, change, wakeAt } = context.updater.rollout(service, kept, context);
-  for (const place of places) intents.set(place, 'update');
-  return {
-    intents,
-    ...(change === undefined ? {} : { change }),
-    ...(wakeAt === undefined ? {} : { wakeAt }),
-  };
+  return intents;
 }
 
 /**

@@ -11,7 +11,6 @@ import { isTerminal, TaskState } from '../../../model/task-state.ts';
 import type { Place } from '../place.ts';
 import { isJob } from '../place.ts';
 import { failoverDelayMs, failuresAfter, mayMove, restartDueAt, restartsAfter, shouldRestart } from '../restart.ts';
-import type { Updater } from '../seat.ts';
 import { isDirty, isLost, isStopped, isWanted } from '../task.ts';
 import { decideHandover } from '../update/handover.ts';
 
@@ -45,16 +44,14 @@ export interface SlotContext {
   readonly now: number;
   readonly service: Service;
   readonly place: Place;
-  /** Absent: what is out of date is brought to the new spec elsewhere, and until then succeeded by its like. */
-  readonly updater?: Updater | undefined;
   nodeOf(id: string): Node | undefined;
 }
 
 /**
- * `keep`: one task runs by the restart policy. `update`: as `keep`, from the new spec. `hold`: what is there goes on, nothing is
+ * `keep`: one task runs by the restart policy, of the spec that the last one had (the updater brings places to a new one). `hold`: what is there goes on, nothing is
  * made. `stop`: what runs is stopped and kept as history. `remove`: nothing is left.
  */
-export type Intent = 'keep' | 'update' | 'hold' | 'stop' | 'remove';
+export type Intent = 'keep' | 'hold' | 'stop' | 'remove';
 
 export interface SlotDecision {
   readonly actions: readonly Action[];
@@ -82,10 +79,6 @@ function decide(kept: readonly Task[], tasks: readonly Task[], context: SlotCont
   if (intent === 'stop') return { actions: wanted.filter(mayStop).map((task) => retire(task, context)) };
   if (isJob(context.service) && kept.some((task) => task.status.state === TaskState.complete)) {
     return { actions: wanted.filter(mayStop).map((task) => retire(task, context)) };
-  }
-  if (intent === 'update') {
-    const update = context.updater?.replace(kept, context);
-    if (update !== undefined) return update;
   }
   const handover = intent === 'keep' && !isMoot(wanted, context) ? decideHandover(kept, context) : undefined;
   if (handover !== undefined) return handover;
@@ -266,8 +259,7 @@ interface Succession {
 
 function successor(last: Task, context: SlotContext, { dueAt, after, counts }: Succession): Creation {
   const { service, now } = context;
-  const dirty = !isJob(service) && isDirty(last, service, context.nodeOf(last.nodeId));
-  const alike = dirty && (context.updater === undefined || isPaused(service));
+  const alike = !isJob(service) && isDirty(last, service, context.nodeOf(last.nodeId));
   const specVersion = alike ? last.specVersion : service.specVersion;
   const same = last.specVersion === specVersion;
   const restarts = counts === true ? restartsAfter(last, specVersion, now) : same ? last.restarts : [];
@@ -288,11 +280,6 @@ function successor(last: Task, context: SlotContext, { dueAt, after, counts }: S
 /** What is wished of a task in the end: a job's is to complete. */
 export function goalOf(service: Service): DesiredState {
   return isJob(service) ? TaskState.complete : TaskState.running;
-}
-
-export function isPaused(service: Service): boolean {
-  const state = service.updateStatus?.state;
-  return state === 'paused' || state === 'rollback_paused';
 }
 
 export function isSurelyStopped(task: Task, context: SlotContext): boolean {
