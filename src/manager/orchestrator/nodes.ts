@@ -6,6 +6,7 @@
 import type { Cancel } from '../../lib/clock.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { Loop } from '../../lib/loop.ts';
+import { Pace } from '../../lib/pace.ts';
 import type { Node, Task } from '../../model/objects.ts';
 import { isTerminal, TaskState } from '../../model/task-state.ts';
 import type { ClusterView } from '../../model/view.ts';
@@ -13,7 +14,7 @@ import { constraintsMatch, hasRoom, holds, NodeInfo } from '../../scheduler/inde
 import type { LeaderLoop, Transaction } from '../store/port.ts';
 import { Alarms } from './alarms.ts';
 import type { OrchestratorOptions } from './port.ts';
-import { retryMs } from './port.ts';
+import { lookedAtPerTurn, retryMs } from './port.ts';
 import { orphan } from './reconcile/apply.ts';
 import { isWanted } from './task.ts';
 
@@ -111,16 +112,28 @@ export class NodesLoop implements LeaderLoop {
     const now = clock.now();
     const nodeIds = [...this.#nodes];
     this.#nodes.clear();
-    for (const id of nodeIds) this.#alarms.set(id, orphanAt(store.view.get('node', id), now));
-    const tasks = nodeIds.flatMap((id) => this.#misplaced(id, now));
+    const pace = new Pace(clock, lookedAtPerTurn);
+    const tasks: Task[] = [];
+    for (const id of nodeIds) {
+      this.#alarms.set(id, orphanAt(store.view.get('node', id), now));
+      const pause = pace.spend(1 + this.#look(id, now, tasks));
+      if (pause !== undefined) await pause;
+      if (this.#stopped) return;
+    }
     if (tasks.length > 0) await store.batch(tasks, enforce);
   }
 
-  #misplaced(nodeId: string, now: number): readonly Task[] {
+  /** Finds the misplaced ones among the tasks of a node; how many it looked at. */
+  #look(nodeId: string, now: number, misplaced: Task[]): number {
     const { view } = this.#options.store;
     const node = view.get('node', nodeId);
     const out = node === undefined ? new Set<string>() : crowdedOut(node, view);
-    return [...view.tasksOfNode(nodeId)].filter((task) => out.has(task.id) || judge(task, view, now) !== 'fine');
+    let count = 0;
+    for (const task of view.tasksOfNode(nodeId)) {
+      count += 1;
+      if (out.has(task.id) || judge(task, view, now) !== 'fine') misplaced.push(task);
+    }
+    return count;
   }
 
   #retryLater(error: unknown): void {

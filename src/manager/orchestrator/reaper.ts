@@ -5,6 +5,7 @@
 import type { Cancel } from '../../lib/clock.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { Loop } from '../../lib/loop.ts';
+import { Pace } from '../../lib/pace.ts';
 import { effectiveRestartPolicy } from '../../model/defaults.ts';
 import type { Service, Task } from '../../model/objects.ts';
 import { TaskState } from '../../model/task-state.ts';
@@ -12,7 +13,7 @@ import type { ClusterView } from '../../model/view.ts';
 import type { LeaderLoop } from '../store/port.ts';
 import { parsePlaceKey, placeKey, placeOf, tasksAt } from './place.ts';
 import type { OrchestratorOptions } from './port.ts';
-import { retryMs } from './port.ts';
+import { lookedAtPerTurn, retryMs } from './port.ts';
 import { isStopped } from './task.ts';
 
 const historyDefault = 5;
@@ -85,10 +86,16 @@ export class ReaperLoop implements LeaderLoop {
   }
 
   async #run(): Promise<void> {
-    const { store } = this.#options;
+    const { store, clock } = this.#options;
     const keys = [...this.#places];
     this.#places.clear();
-    const dirty = keys.filter((key) => reapable(store.view, key).length > 0);
+    const pace = new Pace(clock, lookedAtPerTurn);
+    const dirty: string[] = [];
+    for (const key of keys) {
+      if (reapable(store.view, key).length > 0) dirty.push(key);
+      const pause = pace.spend();
+      if (pause !== undefined) await pause;
+    }
     if (dirty.length === 0 || this.#stopped) return;
     await store.batch(dirty, (tx, key) => {
       for (const task of reapable(tx, key)) tx.remove('task', task.id);

@@ -7,6 +7,7 @@ import type { Cancel, Clock } from '../../lib/clock.ts';
 import { ClusterError, messageOf } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import { Loop } from '../../lib/loop.ts';
+import { Pace } from '../../lib/pace.ts';
 import type { Node, Task } from '../../model/objects.ts';
 import { isTerminal, TaskState } from '../../model/task-state.ts';
 import type { ChangeEvent } from '../../model/view.ts';
@@ -15,6 +16,7 @@ import {
   ClusterIndex,
   confirmGroup,
   explanation,
+  failureWindowMs,
   firstRefusal,
   groupKey,
   holds,
@@ -31,6 +33,8 @@ export interface PlacementOptions {
 }
 
 const retryMs = 500;
+/** Tasks looked at in one turn when a leader begins. */
+const indexedPerTurn = 2_000;
 const assignedMessage = 'scheduler assigned task to node';
 const confirmedMessage = 'scheduler confirmed task can run on preassigned node';
 const pendingMessage = 'pending task scheduling';
@@ -53,7 +57,8 @@ class PlacementLoop implements LeaderLoop {
   readonly name = 'placement';
   readonly #options: PlacementOptions;
   readonly #loop: Loop;
-  #index = new ClusterIndex();
+  readonly #index = new ClusterIndex();
+  #isBuilt = false;
   readonly #pending = new Map<string, Task>();
   /** Something changed since the last run that may let a pending task be placed. */
   #stale = false;
@@ -76,9 +81,6 @@ class PlacementLoop implements LeaderLoop {
       for (const event of events) this.#record(event);
       if (this.#stale) this.#loop.trigger();
     });
-    const { view } = store;
-    this.#index = ClusterIndex.of(view.list('node'), view.list('task'), this.#options.clock.now());
-    for (const task of view.list('task')) if (waits(task)) this.#pending.set(task.id, task);
     this.#stale = true;
     this.#loop.trigger();
   }
@@ -115,7 +117,33 @@ class PlacementLoop implements LeaderLoop {
     if (before !== undefined && holds(before) && frees(before, after)) this.#stale = true;
   }
 
+  /** In pieces: events keep what is indexed already as it is, and the rest is read when its turn comes. */
+  async #build(): Promise<void> {
+    const { store, clock } = this.#options;
+    const { view } = store;
+    const began = { version: view.version, now: clock.now() };
+    for (const node of view.list('node')) this.#index.putNode(node);
+    const pace = new Pace(clock, indexedPerTurn);
+    for (const id of Array.from(view.list('task'), (task) => task.id)) {
+      const task = view.get('task', id);
+      if (task !== undefined) this.#adopt(task, began);
+      const pause = pace.spend();
+      if (pause !== undefined) await pause;
+      if (this.#stopped) return;
+    }
+    this.#isBuilt = true;
+  }
+
+  #adopt(task: Task, began: { readonly version: number; readonly now: number }): void {
+    this.#index.changeTask(undefined, task);
+    if (waits(task)) this.#pending.set(task.id, task);
+    const isRecent = task.meta.updatedAt > began.now - failureWindowMs;
+    // A later failure was noted when it happened.
+    if (isRecent && task.meta.version <= began.version) this.#index.noteFailure(task, task.meta.updatedAt);
+  }
+
   async #run(): Promise<void> {
+    if (!this.#isBuilt && !this.#stopped) await this.#build();
     if (!this.#stale || this.#stopped) return;
     this.#stale = false;
     const now = this.#options.clock.now();

@@ -15,7 +15,7 @@ import { Alarms } from '../alarms.ts';
 import type { Place } from '../place.ts';
 import { isGlobal, parsePlaceKey, placeKey, placeOf, tasksAt } from '../place.ts';
 import type { OrchestratorOptions } from '../port.ts';
-import { retryMs } from '../port.ts';
+import { lookedAtPerTurn, retryMs } from '../port.ts';
 import type { PlaceItem } from './apply.ts';
 import { applyPlace, setDesired } from './apply.ts';
 import { decideService, intentAt } from './mode.ts';
@@ -121,30 +121,43 @@ export class ReconcileLoop implements LeaderLoop {
   }
 
   #triggerIfDirty(): void {
-    if (this.#services.size > 0 || this.#places.size > 0) this.#loop.trigger();
+    if (this.#isDirty) this.#loop.trigger();
   }
 
   async #run(): Promise<void> {
-    if (this.#stopped) return;
-    const items = this.#decide();
-    if (items.length === 0) return;
-    await this.#options.store.batch(items, (tx, item) => this.#apply(tx, item));
+    const { store, clock } = this.#options;
+    while (!this.#stopped && this.#isDirty) {
+      const items = this.#decide();
+      if (items.length > 0) await store.batch(items, (tx, item) => this.#apply(tx, item));
+      else if (this.#isDirty) await new Promise<void>((resolve) => clock.defer(resolve));
+    }
   }
 
-  /** At most one item per place: items of a batch are built without sight of each other. */
+  get #isDirty(): boolean {
+    return this.#services.size > 0 || this.#places.size > 0;
+  }
+
+  /**
+   * As much of the dirt as fits in one turn; what is decided is written before more is, so that nothing is written that was
+   * decided long ago. At most one item per place: items of a batch are built without sight of each other.
+   */
   #decide(): readonly Item[] {
     const { view } = this.#options.store;
     const now = this.#options.clock.now();
     const items = new Map<string, Item>();
-    const places = [...this.#places];
-    this.#places.clear();
-    for (const key of places) this.#decidePlace(key, now, items);
-    const services = [...this.#services];
-    this.#services.clear();
-    for (const id of services) {
+    let looked = 0;
+    for (const key of this.#places) {
+      if (looked >= lookedAtPerTurn) return [...items.values()];
+      this.#places.delete(key);
+      this.#decidePlace(key, now, items);
+      looked += 1;
+    }
+    for (const id of this.#services) {
+      if (looked >= lookedAtPerTurn) break;
+      this.#services.delete(id);
       const service = view.get('service', id);
       if (service === undefined) this.#decideRemoved(id, items);
-      else this.#decideService(service, now, items);
+      else looked += 1 + this.#decideService(service, now, items);
     }
     return [...items.values()];
   }
@@ -167,7 +180,8 @@ export class ReconcileLoop implements LeaderLoop {
     this.#consider({ kind: 'place', serviceId, place, intent }, service, { now, items });
   }
 
-  #decideService(service: Service, now: number, items: Map<string, Item>): void {
+  /** How many places were looked at. */
+  #decideService(service: Service, now: number, items: Map<string, Item>): number {
     const { view } = this.#options.store;
     const intents = decideService(service, view.tasksOfService(service.id), {
       now,
@@ -177,6 +191,7 @@ export class ReconcileLoop implements LeaderLoop {
     for (const [place, intent] of intents) {
       this.#consider({ kind: 'place', serviceId: service.id, place, intent }, service, { now, items });
     }
+    return intents.size;
   }
 
   #consider(

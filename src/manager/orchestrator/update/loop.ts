@@ -6,6 +6,7 @@
 import type { Cancel } from '../../../lib/clock.ts';
 import { messageOf } from '../../../lib/errors.ts';
 import { Loop } from '../../../lib/loop.ts';
+import { Pace } from '../../../lib/pace.ts';
 import type { Node, Service, Task } from '../../../model/objects.ts';
 import { isTerminal, TaskState } from '../../../model/task-state.ts';
 import { isUpdating, rolledBack, updateConfigOf } from '../../../model/update.ts';
@@ -16,7 +17,7 @@ import { Alarms } from '../alarms.ts';
 import type { Place } from '../place.ts';
 import { isJob, placeOf, tasksAt } from '../place.ts';
 import type { OrchestratorOptions } from '../port.ts';
-import { retryMs } from '../port.ts';
+import { lookedAtPerTurn, retryMs } from '../port.ts';
 import { applyAction } from '../reconcile/apply.ts';
 import type { Action } from '../reconcile/slot.ts';
 import { decideBegin } from './begin.ts';
@@ -149,7 +150,8 @@ export class UpdateLoop implements LeaderLoop {
 
   async #run(): Promise<void> {
     if (this.#stopped) return;
-    const items = this.#decide();
+    await this.#rebuildAll();
+    const items = this.#stopped ? [] : this.#decide();
     if (items.length === 0) return;
     const { refused } = await this.#options.store.batch(items, (tx, item) => this.#apply(tx, item));
     if (refused === 0) return;
@@ -160,9 +162,6 @@ export class UpdateLoop implements LeaderLoop {
   #decide(): readonly Item[] {
     const now = this.#options.clock.now();
     const items: Item[] = [];
-    const services = [...this.#services];
-    this.#services.clear();
-    for (const id of services) this.#rebuild(id);
     const dirty = [...this.#places];
     this.#places.clear();
     for (const [serviceId, places] of dirty) {
@@ -174,14 +173,32 @@ export class UpdateLoop implements LeaderLoop {
     return items;
   }
 
-  #rebuild(serviceId: string): void {
+  async #rebuildAll(): Promise<void> {
+    const pace = new Pace(this.#options.clock, lookedAtPerTurn * 10);
+    for (const id of [...this.#services]) {
+      if (this.#stopped) return;
+      this.#services.delete(id);
+      const pause = pace.spend(1 + this.#rebuild(id));
+      if (pause !== undefined) await pause;
+    }
+  }
+
+  /** How many tasks were looked at. */
+  #rebuild(serviceId: string): number {
     const { view } = this.#options.store;
     const service = view.get('service', serviceId);
     this.#rollouts.delete(serviceId);
     this.#alarms.set(serviceId, undefined);
-    if (service === undefined || isJob(service) || !this.#isConcerned(service)) return;
-    const places = new Set<Place>();
-    for (const task of view.tasksOfService(serviceId)) places.add(placeOf(task));
+    if (service === undefined || isJob(service)) return 0;
+    const tasks = [...view.tasksOfService(serviceId)];
+    if (isUpdating(service) || tasks.some((task) => task.specVersion !== service.specVersion))
+      this.#begin(service, new Set(tasks.map(placeOf)));
+    return tasks.length;
+  }
+
+  #begin(service: Service, places: ReadonlySet<Place>): void {
+    const { view } = this.#options.store;
+    const { id: serviceId } = service;
     const rollout = new Rollout(service, [...places].sort(inOrder), {
       tasksAt: (place) => tasksAt(view, serviceId, place),
       nodeOf: (id) => view.get('node', id),
@@ -189,14 +206,6 @@ export class UpdateLoop implements LeaderLoop {
     if (rollout.isIdle) return;
     this.#rollouts.set(serviceId, rollout);
     this.#placesOf(serviceId);
-  }
-
-  /** Cheap: most services have no task of another spec version. */
-  #isConcerned(service: Service): boolean {
-    if (isUpdating(service)) return true;
-    for (const task of this.#options.store.view.tasksOfService(service.id))
-      if (task.specVersion !== service.specVersion) return true;
-    return false;
   }
 
   #decideOne(rollout: Rollout, now: number): readonly Item[] {
@@ -223,14 +232,14 @@ export class UpdateLoop implements LeaderLoop {
     const service = tx.get('service', item.serviceId);
     // A newer change of the service starts afresh.
     if (service === undefined || service.specVersion !== item.specVersion) return;
-    if (item.kind === 'begin') return this.#begin(tx, service, item.place);
+    if (item.kind === 'begin') return this.#beginPlace(tx, service, item.place);
     if (item.kind === 'handover') return this.#handOver(tx, service, item.place);
     const { from } = item;
     if (service.updateStatus?.state !== from?.state || service.updateStatus?.startedAt !== from?.startedAt) return;
     applyVerdict(tx, service, item.verdict);
   }
 
-  #begin(tx: Transaction, service: Service, place: Place): void {
+  #beginPlace(tx: Transaction, service: Service, place: Place): void {
     if (service.updateStatus?.state === 'paused' || service.updateStatus?.state === 'rollback_paused') return;
     const { order } = updateConfigOf(service);
     const context = { now: tx.now, service, order, nodeOf: (id: string) => tx.get('node', id) };
