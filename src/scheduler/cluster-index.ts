@@ -9,8 +9,8 @@ export class ClusterIndex {
   readonly #strays = new Map<string, Map<string, Task>>();
   /** Where each task that holds something is. */
   readonly #where = new Map<string, string>();
-  /** Tasks from which another is about to take over. */
-  readonly #superseded = new Set<string>();
+  /** Tasks from which others are about to take over, and how many: a successor's own successor may come before it ends. */
+  readonly #superseded = new Map<string, number>();
 
   /** The index of a state as it is now, with its recent failures. */
   static of(nodes: Iterable<Node>, tasks: Iterable<Task>, now: number): ClusterIndex {
@@ -81,13 +81,15 @@ export class ClusterIndex {
     const from = before === undefined ? undefined : takesOverFrom(before);
     const to = after === undefined ? undefined : takesOverFrom(after);
     if (from === to) return;
-    if (from !== undefined) {
-      this.#superseded.delete(from);
-      this.infoOfTask(from)?.supersede(from, false);
-    }
-    if (to === undefined) return;
-    this.#superseded.add(to);
-    this.infoOfTask(to)?.supersede(to, true);
+    if (from !== undefined) this.#count(from, -1);
+    if (to !== undefined) this.#count(to, 1);
+  }
+
+  #count(taskId: string, by: number): void {
+    const count = (this.#superseded.get(taskId) ?? 0) + by;
+    if (count > 0) this.#superseded.set(taskId, count);
+    else this.#superseded.delete(taskId);
+    this.infoOfTask(taskId)?.supersede(taskId, count > 0);
   }
 
   release(nodeId: string, taskId: string): void {
