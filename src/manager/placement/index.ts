@@ -35,6 +35,8 @@ export interface PlacementOptions {
 const retryMs = 500;
 /** Tasks looked at in one turn when a leader begins. */
 const indexedPerTurn = 2_000;
+/** Nodes looked at in one turn: each group of tasks looks at all of them. */
+const nodesPerTurn = 20_000;
 const assignedMessage = 'scheduler assigned task to node';
 const confirmedMessage = 'scheduler confirmed task can run on preassigned node';
 const pendingMessage = 'pending task scheduling';
@@ -146,14 +148,25 @@ class PlacementLoop implements LeaderLoop {
     if (!this.#isBuilt && !this.#stopped) await this.#build();
     if (!this.#stale || this.#stopped) return;
     this.#stale = false;
-    const now = this.#options.clock.now();
-    const placed: Placement[] = [];
-    const refused: Refused[] = [];
+    let placed: Placement[] = [];
+    let refused: Refused[] = [];
+    let looked = 0;
     for (const tasks of groups(this.#pending.values())) {
+      const now = this.#options.clock.now();
       const group = tasks[0]?.pinned === true ? this.#confirm(tasks) : this.#choose(tasks, now);
       placed.push(...group.placed);
       refused.push(...group.refused);
+      looked += tasks.length + (tasks[0]?.pinned === true ? 0 : this.#index.size);
+      if (looked < nodesPerTurn) continue;
+      await this.#write(placed, refused);
+      await new Promise<void>((resolve) => this.#options.clock.defer(resolve));
+      if (this.#stopped) return;
+      [placed, refused, looked] = [[], [], 0];
     }
+    await this.#write(placed, refused);
+  }
+
+  async #write(placed: readonly Placement[], refused: readonly Refused[]): Promise<void> {
     try {
       await this.#options.store.batch([...placed, ...refused], write);
     } finally {
@@ -179,13 +192,12 @@ class PlacementLoop implements LeaderLoop {
     return { placed, refused };
   }
 
-  /** What was not written is given back; it is tried again on the state as it is now. */
+  /** What was not written is given back, and everything that waits is tried again: it may have been refused because of it. */
   #settle(placed: readonly Placement[]): void {
     for (const { task, nodeId } of placed) {
       const current = this.#options.store.view.get('task', task.id);
-      if (current?.nodeId === nodeId && current.status.state >= TaskState.assigned) continue;
+      if (current !== undefined && current.nodeId === nodeId && holds(current)) continue;
       this.#index.release(nodeId, task.id);
-      if (current === undefined || !waits(current)) continue;
       this.#stale = true;
     }
     if (this.#stale) this.#loop.trigger();

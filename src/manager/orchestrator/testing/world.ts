@@ -105,7 +105,15 @@ export class World {
   }
 
   async stop(): Promise<void> {
-    await Promise.all(this.#loops.map((loop) => loop.stop()));
+    let stopped = false;
+    const stopping = Promise.all(this.#loops.map((loop) => loop.stop())).then(() => {
+      stopped = true;
+    });
+    while (!stopped) {
+      await nextTurn();
+      this.clock.runDeferred();
+    }
+    await stopping;
   }
 
   /** Until nothing moves at this time. */
@@ -191,7 +199,9 @@ export class World {
       const made = nodeDraft(id);
       const description = old?.description ?? made.description;
       const draft =
-        description === undefined ? made : { ...made, description: resources ? { ...description, resources } : description };
+        description === undefined
+          ? made
+          : { ...made, description: resources ? { ...description, resources } : description };
       const since = old?.status.state === state ? old.status.since : tx.now;
       const node = {
         ...draft,
