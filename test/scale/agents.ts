@@ -8,9 +8,10 @@ import { realClock, realRandom } from '../../src/lib/real.ts';
 import type { AgentMessage, AssignedTask, ManagerMessage, TaskReport } from '../../src/model/assignment.ts';
 import type { NodeDescription } from '../../src/model/objects.ts';
 import { isTerminal, TaskState } from '../../src/model/task-state.ts';
-import { Link, type Order, type Parcel } from './link.ts';
+import { Link, type Order, Outbox, type Parcel } from './link.ts';
 
-const post = (parcel: Parcel) => void process.send?.(parcel);
+const outbox = new Outbox((parcels) => void process.send?.(parcels));
+const post = (parcel: Parcel) => outbox.post(parcel);
 const agents: StubAgent[] = [];
 const links = new Map<number, Link<AgentMessage, ManagerMessage>>();
 let streams = 0;
@@ -139,9 +140,10 @@ process.on('message', (order: Order) => {
     }
     return undefined;
   }
-  const { parcel } = order;
-  const link = links.get(parcel.stream);
-  if (parcel.kind === 'data') link?.arrived(parcel.bytes);
-  else if (parcel.kind === 'close') link?.closed();
+  for (const parcel of order.parcels) {
+    const link = links.get(parcel.stream);
+    if (parcel.kind === 'data') link?.arrived(parcel.bytes);
+    else if (parcel.kind === 'close') link?.closed();
+  }
   return undefined;
 });

@@ -16,7 +16,7 @@ import type { Store } from '../../src/manager/store/port.ts';
 import { MemoryStore } from '../../src/manager/store/store.ts';
 import type { AgentMessage, ManagerMessage } from '../../src/model/assignment.ts';
 import { defaultClusterSpec } from '../../src/model/defaults.ts';
-import { Link, type Order, type Parcel } from './link.ts';
+import { Link, type Order, Outbox, type Parcel } from './link.ts';
 
 export class ScaleCluster {
   readonly store: MemoryStore;
@@ -25,6 +25,7 @@ export class ScaleCluster {
   readonly #agents: ChildProcess;
   readonly #log: Log;
   readonly #links = new Map<number, Link<ManagerMessage, AgentMessage>>();
+  readonly #outbox = new Outbox((parcels) => this.#order({ kind: 'parcels', parcels }));
   #manager: Manager;
 
   static async open(nodes: number): Promise<ScaleCluster> {
@@ -58,7 +59,9 @@ export class ScaleCluster {
     this.#manager = this.#newManager(parts.nodes);
     this.#manager.start();
     this.#agents = fork(fileURLToPath(new URL('./agents.ts', import.meta.url)), { serialization: 'advanced' });
-    this.#agents.on('message', (parcel: Parcel) => this.#arrive(parcel));
+    this.#agents.on('message', (parcels: readonly Parcel[]) => {
+      for (const parcel of parcels) this.#arrive(parcel);
+    });
     this.#order({ kind: 'start', nodes: parts.nodes });
   }
 
@@ -117,7 +120,7 @@ export class ScaleCluster {
   #accept(stream: number, nodeId: string): void {
     const link = new Link<ManagerMessage, AgentMessage>(stream, (parcel) => {
       if (parcel.kind === 'close') this.#links.delete(stream);
-      this.#order({ kind: 'parcel', parcel });
+      this.#outbox.post(parcel);
     });
     this.#links.set(stream, link);
     this.#manager.service.session(link, { nodeId, role: 'worker', clusterId: 'scale' }, '10.0.0.1:4000');

@@ -1,4 +1,5 @@
 /** Streams between the manager's process and the agents' process: the documents of `src/rpc/services.ts`, as bytes of JSON. */
+import { realClock } from '../../src/lib/real.ts';
 import type { Duplex } from '../../src/lib/stream.ts';
 
 /** `open` and `close` are the agents' and either side's; `data` is one message. */
@@ -11,7 +12,7 @@ export type Parcel =
 export type Order =
   | { readonly kind: 'start'; readonly nodes: number }
   | { readonly kind: 'silence'; readonly node: number }
-  | { readonly kind: 'parcel'; readonly parcel: Parcel };
+  | { readonly kind: 'parcels'; readonly parcels: readonly Parcel[] };
 
 type Post = (parcel: Parcel) => void;
 
@@ -54,5 +55,26 @@ export class Link<Out, In> implements Duplex<Out, In> {
     if (!this.#isOpen) return;
     this.#isOpen = false;
     this.#onClose(undefined);
+  }
+}
+
+/** What is posted in one turn travels together, as on a busy connection. */
+export class Outbox {
+  readonly #send: (parcels: readonly Parcel[]) => void;
+  #parcels: Parcel[] = [];
+
+  constructor(send: (parcels: readonly Parcel[]) => void) {
+    this.#send = send;
+  }
+
+  post(parcel: Parcel): void {
+    if (this.#parcels.length === 0) realClock.defer(() => this.#flush());
+    this.#parcels.push(parcel);
+  }
+
+  #flush(): void {
+    const parcels = this.#parcels;
+    this.#parcels = [];
+    this.#send(parcels);
   }
 }
