@@ -30,7 +30,7 @@ describe('replicated: scaling', () => {
     await stays(world);
   });
 
-  test('scales up, down and away', async () => {
+  test('R11: scales up, down and away', async () => {
     const world = await worldOf(3);
     await world.service('web', 6);
     await world.service('web', 2);
@@ -49,7 +49,7 @@ describe('replicated: scaling', () => {
     await stays(world);
   });
 
-  test('an unplaced slot goes before placed ones', async () => {
+  test('R12: an unplaced slot goes before placed ones', async () => {
     const world = await worldOf(2);
     await world.service('web', 3, nginx({ Placement: { MaxReplicas: 1 } }));
     expect(world.running('web')).toHaveLength(2);
@@ -59,7 +59,7 @@ describe('replicated: scaling', () => {
     expect(world.tasks('web').map((task) => task.id)).toEqual(world.running('web').map((task) => task.id));
   });
 
-  test('a task deleted by hand is made again', async () => {
+  test('R15: a task deleted by hand is made again', async () => {
     const world = await worldOf(1);
     await world.service('web', 2);
     const [task] = world.tasks('web');
@@ -76,12 +76,12 @@ describe('replicated: scaling', () => {
 
 describe('restart policy', () => {
   const cases: readonly [string, RestartPolicy, State, boolean][] = [
-    ['any restarts a failed task', { Condition: 'any' }, TaskState.failed, true],
-    ['any restarts a completed task', { Condition: 'any' }, TaskState.complete, true],
-    ['on-failure restarts a failed task', { Condition: 'on-failure' }, TaskState.failed, true],
-    ['on-failure restarts a rejected task', { Condition: 'on-failure' }, TaskState.rejected, true],
-    ['on-failure leaves a completed task', { Condition: 'on-failure' }, TaskState.complete, false],
-    ['none leaves a failed task', { Condition: 'none' }, TaskState.failed, false],
+    ['R1: any restarts a failed task', { Condition: 'any' }, TaskState.failed, true],
+    ['R1: any restarts a completed task', { Condition: 'any' }, TaskState.complete, true],
+    ['R2: on-failure restarts a failed task', { Condition: 'on-failure' }, TaskState.failed, true],
+    ['R2: on-failure restarts a rejected task', { Condition: 'on-failure' }, TaskState.rejected, true],
+    ['R2: on-failure leaves a completed task', { Condition: 'on-failure' }, TaskState.complete, false],
+    ['R3: none leaves a failed task', { Condition: 'none' }, TaskState.failed, false],
   ];
   test.each(cases)('%s', async (_name, RestartPolicy, end, restarts) => {
     const world = await worldOf(1);
@@ -93,7 +93,7 @@ describe('restart policy', () => {
     await stays(world);
   });
 
-  test('the successor is prepared at once and runs after the delay', async () => {
+  test('R4: the successor is prepared at once and runs after the delay', async () => {
     const world = await worldOf(1);
     await world.service('web', 1, nginx({ RestartPolicy: { Delay: 2 * second } }));
     await world.report(only(world, 1)[0]?.id ?? '', TaskState.failed);
@@ -160,7 +160,7 @@ describe('restart policy', () => {
     }
   });
 
-  test('attempts are counted per slot and start afresh with a new spec', async () => {
+  test('R5: attempts are counted per slot and start afresh with a new spec', async () => {
     const world = await worldOf(1);
     const policy = { Delay: 0, MaxAttempts: 1 };
     world.agent = (task) =>
@@ -178,7 +178,7 @@ describe('restart policy', () => {
     ).toEqual([1, 2]);
   });
 
-  test('only restarts within the window count', async () => {
+  test('R6: only restarts within the window count', async () => {
     const world = await worldOf(1);
     await world.service('web', 1, nginx({ RestartPolicy: { Delay: 0, MaxAttempts: 1, Window: 5 * second } }));
     const fail = async () => {
@@ -195,7 +195,7 @@ describe('restart policy', () => {
     await stays(world);
   });
 
-  test('a new leader goes on with a delay and with the count', async () => {
+  test('R8: a new leader goes on with a delay and with the count', async () => {
     const world = await worldOf(1);
     await world.service('web', 1, nginx({ RestartPolicy: { Delay: 5 * second, MaxAttempts: 1 } }));
     await world.report(only(world, 1)[0]?.id ?? '', TaskState.failed);
@@ -213,7 +213,7 @@ describe('restart policy', () => {
     expect(world.running('web')).toHaveLength(0);
   });
 
-  test('the history keeps the limit, and MaxAttempts + 1 where that is set', async () => {
+  test('T2: the history keeps the limit, and MaxAttempts + 1 where that is set', async () => {
     const world = new World();
     await world.cluster(2);
     await world.node('n1');
