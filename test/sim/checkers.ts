@@ -156,7 +156,7 @@ export class Checkers {
 
 /** Ids and versions stand for the objects: equal versions of an object were compared when they were committed. */
 function contents(view: ClusterView): string {
-  return (['cluster', 'node', 'service', 'task', 'secret', 'config', 'network'] as const)
+  return (['cluster', 'node', 'service', 'task', 'secret', 'config', 'network', 'revision'] as const)
     .map((table) => [...view.list(table)].map(({ id, meta }) => `${id}@${meta.version}`).join(' '))
     .join('\n');
 }

@@ -116,6 +116,24 @@ export class World {
     this.trace('done');
   }
 
+  /** A run by a script instead of by chance: all set up, then `work`, then all healed, as desired, and at rest. */
+  async script(work: () => Promise<void>): Promise<void> {
+    await this.#setUp();
+    await work();
+    this.network.healAll();
+    this.#startAll();
+    await this.#until(() => this.unfinished(), settleLimitMs);
+    this.trace('settled');
+    await this.#rest();
+    this.checkers.final();
+    this.#throwIfFailed();
+  }
+
+  /** For scripts: steps until `why` is undefined, the limit is over, or a checker complains. */
+  until(why: () => string | undefined, limitMs: number): Promise<void> {
+    return this.#until(why, limitMs);
+  }
+
   skewOf(host: string): number {
     return this.#skews.get(host) ?? 0;
   }
@@ -256,7 +274,6 @@ export class World {
     return undefined;
   }
 
-  /** Whatever runs is wanted. */
   /** Every slot, or every node, completed once more than it failed; nothing of it runs any more. */
   #wrongJob(view: ClusterView, service: Service): string | undefined {
     const { Name, Mode } = service.spec;
@@ -271,6 +288,7 @@ export class World {
     return busy === undefined ? undefined : `${Name} is done, and task ${busy.id} goes on`;
   }
 
+  /** Whatever runs is wanted. */
   #wrongContainer(view: ClusterView): string | undefined {
     for (const { name, executor } of this.agents) {
       for (const taskId of executor.running()) {
