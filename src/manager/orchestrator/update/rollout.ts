@@ -12,6 +12,7 @@ import type { Node, Service, Task, UpdateStatus } from '../../../model/objects.t
 import { progressDeadlineMs } from '../../../model/service-labels.ts';
 import { completedUpdate, isUpdating, pausedUpdate, startedUpdate, updateConfigOf } from '../../../model/update.ts';
 import type { Place } from '../place.ts';
+import { globalIntent } from '../reconcile/global.ts';
 import type { Assessment, Failure } from './assess.ts';
 import { assess } from './assess.ts';
 import { Dirt } from './dirt.ts';
@@ -133,7 +134,7 @@ export class Rollout {
     if (begunAt !== undefined && status !== undefined && begunAt >= (status.startedAt ?? 0)) return false;
     if (typeof place === 'number') return true;
     const node = this.#ports.nodeOf(place);
-    return node?.status.state === 'ready' && node.spec.Availability === 'active';
+    return globalIntent(this.service, node) === 'keep';
   }
 
   #start(now: number): RolloutDecision {
