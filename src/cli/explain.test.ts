@@ -176,3 +176,24 @@ test('--failover-delay becomes a label', async () => {
   expect((await daemon.run(line)).stdout).toBe('new\n');
   expect(daemon.posts().at(-1)?.body).toMatchObject({ Labels: { 'tscluster.failover-delay': '1m30s' } });
 });
+
+test('update changes what it is told of the cluster, and leaves the rest', async () => {
+  const spec = {
+    Name: 'default',
+    Labels: { a: '1', 'tscluster.node-grace': '9s' },
+    Dispatcher: { HeartbeatPeriod: 1e9 },
+  };
+  daemon
+    .on('GET', '/swarm', () => ({ ID: 'c', Version: { Index: 4 }, Spec: spec }))
+    .on('POST', '/swarm/update', () => ({}));
+  expect((await daemon.run(['update', '--node-grace', '20s', '--dispatcher-heartbeat', '2s'])).stdout).toBe(
+    'Cluster updated.\n',
+  );
+  expect(daemon.posts().at(-1)).toMatchObject({
+    query: { version: '4' },
+    body: { Name: 'default', Labels: { a: '1', 'tscluster.node-grace': '20s' }, Dispatcher: { HeartbeatPeriod: 2e9 } },
+  });
+  await daemon.run(['update', '--node-grace', '0s']);
+  expect(daemon.posts().at(-1)?.body).toEqual({ ...spec, Labels: { a: '1' } });
+  expect(await daemon.run(['update'])).toMatchObject({ code: 1 });
+});

@@ -38,6 +38,11 @@ export const topVerbs: readonly Verb[] = [
     load: () => import('./cluster/join-token.ts'),
   },
   {
+    name: 'update',
+    summary: "Change the cluster's settings",
+    load: () => import('./cluster/update.ts'),
+  },
+  {
     name: 'info',
     summary: 'Show what the daemon knows about itself and its cluster',
     load: () => import('./system/info.ts'),
