@@ -18,6 +18,8 @@ import type { AgentMessage, ManagerMessage } from '../../src/model/assignment.ts
 import { defaultClusterSpec } from '../../src/model/defaults.ts';
 import { Link, type Order, Outbox, type Parcel } from './link.ts';
 
+const parcelsPerTurn = 50;
+
 export class ScaleCluster {
   readonly store: MemoryStore;
   readonly directory: string;
@@ -26,6 +28,7 @@ export class ScaleCluster {
   readonly #log: Log;
   readonly #links = new Map<number, Link<ManagerMessage, AgentMessage>>();
   readonly #outbox = new Outbox((parcels) => this.#order({ kind: 'parcels', parcels }));
+  readonly #inbox: Parcel[] = [];
   #manager: Manager;
 
   static async open(nodes: number): Promise<ScaleCluster> {
@@ -60,7 +63,8 @@ export class ScaleCluster {
     this.#manager.start();
     this.#agents = fork(fileURLToPath(new URL('./agents.ts', import.meta.url)), { serialization: 'advanced' });
     this.#agents.on('message', (parcels: readonly Parcel[]) => {
-      for (const parcel of parcels) this.#arrive(parcel);
+      this.#inbox.push(...parcels);
+      if (this.#inbox.length === parcels.length) this.#read();
     });
     this.#order({ kind: 'start', nodes: parts.nodes });
   }
@@ -108,6 +112,12 @@ export class ScaleCluster {
 
   #order(order: Order): void {
     if (this.#agents.connected) this.#agents.send(order);
+  }
+
+  /** Connections of their own would be read a few at a time, too. */
+  #read(): void {
+    for (const parcel of this.#inbox.splice(0, parcelsPerTurn)) this.#arrive(parcel);
+    if (this.#inbox.length > 0) realClock.defer(() => this.#read());
   }
 
   #arrive(parcel: Parcel): void {

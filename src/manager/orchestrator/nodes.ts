@@ -58,6 +58,8 @@ export class NodesLoop implements LeaderLoop {
   readonly #loop: Loop;
   readonly #alarms: Alarms;
   readonly #nodes = new Set<string>();
+  /** Everything is to be looked at. */
+  #isNew = true;
   #stopped = false;
   #unsubscribe = () => {};
   #cancelRetry: Cancel = () => {};
@@ -82,7 +84,7 @@ export class NodesLoop implements LeaderLoop {
           this.#mark(task.nodeId);
       }
     });
-    this.#markAll();
+    this.#loop.trigger();
   }
 
   async stop(): Promise<void> {
@@ -99,20 +101,27 @@ export class NodesLoop implements LeaderLoop {
     this.#loop.trigger();
   }
 
-  #markAll(): void {
+  async #markAll(pace: Pace): Promise<void> {
     const { view } = this.#options.store;
-    for (const node of view.list('node')) this.#mark(node.id);
-    for (const task of view.list('task'))
-      if (task.nodeId !== '' && view.get('node', task.nodeId) === undefined) this.#mark(task.nodeId);
+    for (const node of view.list('node')) this.#nodes.add(node.id);
+    for (const { nodeId } of [...view.list('task')]) {
+      if (nodeId !== '' && view.get('node', nodeId) === undefined) this.#nodes.add(nodeId);
+      const pause = pace.spend(1 / 10);
+      if (pause !== undefined) await pause;
+    }
   }
 
   async #run(): Promise<void> {
     if (this.#stopped) return;
     const { store, clock } = this.#options;
+    const pace = new Pace(clock, lookedAtPerTurn);
+    if (this.#isNew) {
+      this.#isNew = false;
+      await this.#markAll(pace);
+    }
     const now = clock.now();
     const nodeIds = [...this.#nodes];
     this.#nodes.clear();
-    const pace = new Pace(clock, lookedAtPerTurn);
     const tasks: Task[] = [];
     for (const id of nodeIds) {
       this.#alarms.set(id, orphanAt(store.view.get('node', id), now));
@@ -140,7 +149,10 @@ export class NodesLoop implements LeaderLoop {
     if (this.#stopped) return;
     this.#options.log.warn('looking after the tasks of nodes', { error: messageOf(error) });
     this.#cancelRetry();
-    this.#cancelRetry = this.#options.clock.timer(retryMs, () => this.#markAll());
+    this.#cancelRetry = this.#options.clock.timer(retryMs, () => {
+      this.#isNew = true;
+      this.#loop.trigger();
+    });
   }
 }
 

@@ -39,6 +39,8 @@ export class ReaperLoop implements LeaderLoop {
   readonly #loop: Loop;
   /** See `placeKey`. */
   readonly #places = new Set<string>();
+  /** Everything is to be looked at. */
+  #isNew = true;
   #stopped = false;
   #unsubscribe = () => {};
   #cancelRetry: Cancel = () => {};
@@ -58,11 +60,10 @@ export class ReaperLoop implements LeaderLoop {
         if (event.table === 'task' && event.after !== undefined) this.#mark(event.after);
         else if (event.table === 'service' && event.after === undefined && event.before !== undefined)
           this.#markService(event.before.id);
-        else if (event.table === 'cluster' && limitOf(event.before) !== limitOf(event.after)) this.#markAll();
+        else if (event.table === 'cluster' && limitOf(event.before) !== limitOf(event.after)) this.#isNew = true;
       }
-      if (this.#places.size > 0) this.#loop.trigger();
+      if (this.#isNew || this.#places.size > 0) this.#loop.trigger();
     });
-    this.#markAll();
     this.#loop.trigger();
   }
 
@@ -81,15 +82,23 @@ export class ReaperLoop implements LeaderLoop {
     for (const task of this.#options.store.view.tasksOfService(id)) this.#mark(task);
   }
 
-  #markAll(): void {
-    for (const task of this.#options.store.view.list('task')) this.#mark(task);
+  async #markAll(pace: Pace): Promise<void> {
+    for (const task of [...this.#options.store.view.list('task')]) {
+      this.#mark(task);
+      const pause = pace.spend();
+      if (pause !== undefined) await pause;
+    }
   }
 
   async #run(): Promise<void> {
     const { store, clock } = this.#options;
+    const pace = new Pace(clock, lookedAtPerTurn);
+    if (this.#isNew) {
+      this.#isNew = false;
+      await this.#markAll(pace);
+    }
     const keys = [...this.#places];
     this.#places.clear();
-    const pace = new Pace(clock, lookedAtPerTurn);
     const dirty: string[] = [];
     for (const key of keys) {
       if (reapable(store.view, key).length > 0) dirty.push(key);
@@ -107,7 +116,7 @@ export class ReaperLoop implements LeaderLoop {
     this.#options.log.warn('deleting old tasks', { error: messageOf(error) });
     this.#cancelRetry();
     this.#cancelRetry = this.#options.clock.timer(retryMs, () => {
-      this.#markAll();
+      this.#isNew = true;
       this.#loop.trigger();
     });
   }

@@ -34,9 +34,9 @@ export interface PlacementOptions {
 
 const retryMs = 500;
 /** Tasks looked at in one turn when a leader begins. */
-const indexedPerTurn = 2_000;
+const indexedPerTurn = 1_000;
 /** Nodes looked at in one turn: each group of tasks looks at all of them. */
-const nodesPerTurn = 20_000;
+const nodesPerTurn = 10_000;
 const assignedMessage = 'scheduler assigned task to node';
 const confirmedMessage = 'scheduler confirmed task can run on preassigned node';
 const pendingMessage = 'pending task scheduling';

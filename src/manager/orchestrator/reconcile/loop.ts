@@ -6,6 +6,7 @@
 import type { Cancel } from '../../../lib/clock.ts';
 import { messageOf } from '../../../lib/errors.ts';
 import { Loop } from '../../../lib/loop.ts';
+import { Pace } from '../../../lib/pace.ts';
 import { sameSpec } from '../../../model/equal.ts';
 import type { Node, Service, Task } from '../../../model/objects.ts';
 import { TaskState } from '../../../model/task-state.ts';
@@ -35,6 +36,8 @@ export class ReconcileLoop implements LeaderLoop {
   /** See `placeKey`. */
   readonly #places = new Set<string>();
   readonly #globals = new Set<string>();
+  /** Everything is to be looked at. */
+  #isNew = true;
   #stopped = false;
   #unsubscribe = () => {};
   #cancelRetry: Cancel = () => {};
@@ -55,7 +58,6 @@ export class ReconcileLoop implements LeaderLoop {
       for (const event of events) this.#record(event);
       this.#triggerIfDirty();
     });
-    this.#markAll();
     this.#loop.trigger();
   }
 
@@ -68,11 +70,16 @@ export class ReconcileLoop implements LeaderLoop {
     this.#alarms.clear();
   }
 
-  #markAll(): void {
-    const { view } = this.#options.store;
+  async #markAll(): Promise<void> {
+    const { store, clock } = this.#options;
+    const { view } = store;
+    const pace = new Pace(clock, lookedAtPerTurn * 10);
     for (const service of view.list('service')) this.#recordService(undefined, service);
-    for (const task of view.list('task'))
-      if (view.get('service', task.serviceId) === undefined) this.#services.add(task.serviceId);
+    for (const { serviceId } of [...view.list('task')]) {
+      if (view.get('service', serviceId) === undefined) this.#services.add(serviceId);
+      const pause = pace.spend();
+      if (pause !== undefined) await pause;
+    }
   }
 
   #record(event: ChangeEvent): void {
@@ -126,6 +133,10 @@ export class ReconcileLoop implements LeaderLoop {
 
   async #run(): Promise<void> {
     const { store, clock } = this.#options;
+    if (this.#isNew) {
+      this.#isNew = false;
+      await this.#markAll();
+    }
     while (!this.#stopped && this.#isDirty) {
       const items = this.#decide();
       if (items.length > 0) await store.batch(items, (tx, item) => this.#apply(tx, item));
@@ -228,7 +239,7 @@ export class ReconcileLoop implements LeaderLoop {
     this.#options.log.warn('reconciling services', { error: messageOf(error) });
     this.#cancelRetry();
     this.#cancelRetry = this.#options.clock.timer(retryMs, () => {
-      this.#markAll();
+      this.#isNew = true;
       this.#loop.trigger();
     });
   }
