@@ -197,3 +197,25 @@ test('update changes what it is told of the cluster, and leaves the rest', async
   expect(daemon.posts().at(-1)?.body).toEqual({ ...spec, Labels: { a: '1' } });
   expect(await daemon.run(['update'])).toMatchObject({ code: 1 });
 });
+
+test('service ps: the first slot of a replicated job is 0, not its node', async () => {
+  const spec = { Name: 'job', Mode: { ReplicatedJob: { TotalCompletions: 2 } } };
+  const job = (id: string, more: object) => ({
+    ID: id,
+    ServiceID: 'j',
+    NodeID: 'n',
+    CreatedAt: '2026-01-01T00:00:00Z',
+    JobIteration: {},
+    Spec: { ContainerSpec: { Image: 'x' } },
+    Status: { State: 'complete', Timestamp: '2026-01-01T00:00:00Z' },
+    DesiredState: 'complete',
+    ...more,
+  });
+  daemon
+    .on('GET', '/services', () => [{ ID: 'j', Spec: spec }])
+    .on('GET', '/services/j', () => ({ ID: 'j', Spec: spec }))
+    .on('GET', '/nodes/n', () => ({ ID: 'n', Spec: {}, Description: { Hostname: 'h1' } }))
+    .on('GET', '/tasks', () => [job('a', {}), job('b', { Slot: 1 })]);
+  const { stdout } = await daemon.run(['service', 'ps', '--format', '{{.Name}} {{.Node}} {{.DesiredState}}', 'job']);
+  expect(stdout).toBe('job.0 h1 Complete\njob.1 h1 Complete\n');
+});

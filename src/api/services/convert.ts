@@ -125,7 +125,9 @@ function desiredTasks({ spec }: Service, wanted: number): number {
 
 /** One per place: a task that takes over does not count beside the one it takes over from, nor one whose node is down. */
 function isWantedHere(view: ClusterView, task: Task): boolean {
-  if (task.desired > TaskState.complete || task.handover !== undefined) return false;
+  if (task.desired > TaskState.complete) return false;
+  const old = task.handover === undefined ? undefined : view.get('task', task.replaces ?? '');
+  if (old !== undefined && old.desired <= TaskState.complete) return false;
   return view.get('node', task.nodeId)?.status.state !== 'down';
 }
 

@@ -373,6 +373,13 @@ describe('ServiceStatus and JobStatus by mode', () => {
     await api.node.addTask('t1', id, { slot: 0, pinned: true });
     await api.node.addTask('t2', id, { slot: 0, pinned: true, nodeId: 'n2' });
     await api.node.addTask('t3', id, { slot: 0, pinned: true, desired: TaskState.shutdown });
+    await api.node.addTask('t4', id, {
+      slot: 0,
+      pinned: true,
+      handover: 'start-first',
+      replaces: 't1',
+      status: { state: TaskState.starting, timestamp: 0, message: '', err: '' },
+    });
     expect(await status(api)).toEqual({ RunningTasks: 1, DesiredTasks: 1, CompletedTasks: 0 });
     expect((await api.get('/services/web')).body).not.toHaveProperty('JobStatus');
     expect((await api.get('/tasks/t1')).body).not.toHaveProperty('Slot');
