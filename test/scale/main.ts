@@ -97,11 +97,11 @@ async function until(holds: () => boolean): Promise<void> {
 }
 
 function report(costs: readonly Cost[]): void {
-  const head = ['phase', 'time', 'busy', 'proposals', 'loop p99', 'loop longest', 'heap', 'memory', 'log'];
+  const head = ['phase', 'time', 'CPU', 'proposals', 'loop p99', 'loop longest', 'heap', 'memory', 'log'];
   const body = costs.map((cost) => [
     cost.phase,
     `${cost.seconds.toFixed(1)} s`,
-    `${(cost.busy * 100).toFixed(0)} %`,
+    `${cost.cpuSeconds.toFixed(1)} s`,
     String(cost.proposals),
     `${cost.delayP99Ms.toFixed(1)} ms`,
     `${cost.delayLongestMs.toFixed(0)} ms`,
@@ -117,7 +117,7 @@ function report(costs: readonly Cost[]): void {
   for (const cost of costs) {
     for (const [what, unit] of [
       ['seconds', 's'],
-      ['busy', '1'],
+      ['cpuSeconds', 's'],
       ['proposals', '1'],
       ['delayP99Ms', 'ms'],
       ['delayLongestMs', 'ms'],

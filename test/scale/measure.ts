@@ -1,15 +1,15 @@
 /** What a phase cost the manager's process. */
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type EventLoopUtilization, monitorEventLoopDelay, performance } from 'node:perf_hooks';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { realClock } from '../../src/lib/real.ts';
 import type { ScaleCluster } from './cluster.ts';
 
 export interface Cost {
   readonly phase: string;
   readonly seconds: number;
-  /** Share of the time in which the manager's thread was busy. */
-  readonly busy: number;
+  /** Of the manager's process. */
+  readonly cpuSeconds: number;
   readonly proposals: number;
   readonly delayP99Ms: number;
   readonly delayLongestMs: number;
@@ -32,15 +32,16 @@ export class Meter {
   async phase(name: string, work: () => Promise<void>): Promise<Cost> {
     const delays = monitorEventLoopDelay({ resolution: resolutionMs });
     delays.enable();
-    const before = { at: realClock.monotonic(), version: this.#cluster.store.view.version, use: utilization() };
+    const before = { at: realClock.monotonic(), version: this.#cluster.store.view.version, cpu: process.cpuUsage() };
     await work();
     const seconds = (realClock.monotonic() - before.at) / 1000;
     delays.disable();
     const memory = process.memoryUsage();
+    const cpu = process.cpuUsage(before.cpu);
     const cost: Cost = {
       phase: name,
       seconds,
-      busy: utilization(before.use).utilization,
+      cpuSeconds: (cpu.user + cpu.system) / 1e6,
       proposals: this.#cluster.store.view.version - before.version,
       delayP99Ms: Math.max(0, delays.percentile(99) / 1e6 - resolutionMs),
       delayLongestMs: Math.max(0, delays.max / 1e6 - resolutionMs),
@@ -51,10 +52,6 @@ export class Meter {
     this.costs.push(cost);
     return cost;
   }
-}
-
-function utilization(since?: EventLoopUtilization): EventLoopUtilization {
-  return performance.eventLoopUtilization(since);
 }
 
 async function sizeOf(directory: string): Promise<number> {
