@@ -5,6 +5,7 @@
 import { effectiveRestartPolicy, jobSizeOf, replicasOf } from '../model/defaults.ts';
 import type { ServiceExplanation, TaskExplanation } from '../model/explain.ts';
 import type { Node, Service, Task } from '../model/objects.ts';
+import { failoverDelayMs } from '../model/service-labels.ts';
 import { isTerminal, stateName, TaskState } from '../model/task-state.ts';
 import type { ClusterView } from '../model/view.ts';
 import { ClusterIndex } from './cluster-index.ts';
@@ -95,9 +96,7 @@ function waitsFor(task: Task, node: Node | undefined, { view, now }: Context): W
   if (state < TaskState.assigned) return { text: `a node: ${err || 'it is about to be placed'}` };
   if (node === undefined) return { text: 'nothing: its node was removed' };
   const host = hostname(node);
-  if (node.status.state === 'down') {
-    return { text: `node ${host} to come back: whether it still runs there is unknown` };
-  }
+  if (node.status.state === 'down') return lost(task, node, view, now);
   if (node.status.state !== 'ready' && state < TaskState.running)
     return { text: `node ${host}, which is ${node.status.state}` };
   if (state < TaskState.ready) return { text: preparing(task, host) };
@@ -105,6 +104,15 @@ function waitsFor(task: Task, node: Node | undefined, { view, now }: Context): W
   if (state === TaskState.ready) return { text: `the agent on ${host} to start it` };
   if (state === TaskState.starting) return { text: err || 'its container to start, or to be found healthy' };
   return { text: '' };
+}
+
+/** Its node is down: it may run there or not. */
+function lost(task: Task, node: Node, view: ClusterView, now: number): Wait {
+  const replacedAt = node.status.since + failoverDelayMs(view.get('service', task.serviceId)?.spec.Labels);
+  if (task.pinned !== true && replacedAt > now) {
+    return { text: `node ${hostname(node)} to come back, or else to be replaced`, until: replacedAt };
+  }
+  return { text: `node ${hostname(node)} to come back: whether it still runs there is unknown` };
 }
 
 function preparing(task: Task, host: string): string {

@@ -129,6 +129,19 @@ describe('explain: other states', () => {
     );
   });
 
+  test('a service that waits for its nodes says until when', async () => {
+    const world = await worldOf({});
+    await world.spec('web', { Labels: { 'tscluster.failover-delay': '30s' } });
+    await world.advance(5_000);
+    await world.node('n1', { state: 'down' });
+    const [task] = explain(world).Tasks as [TaskExplanation];
+    expect([task.WaitsFor, task.Until]).toEqual([
+      'node n1 to come back, or else to be replaced',
+      world.clock.time + 30_000,
+    ]);
+    expect(explain(world).Findings).toEqual(['1 task on nodes that are down']);
+  });
+
   test('an agent that does not move is named', async () => {
     const world = await worldOf({});
     const state = { at: undefined as number | undefined };

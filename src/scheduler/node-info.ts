@@ -3,6 +3,7 @@ import { hostPortsOf } from '../model/defaults.ts';
 import type { Node, Task } from '../model/objects.ts';
 import type { Resources } from '../model/spec.ts';
 import { isTerminal, TaskState } from '../model/task-state.ts';
+import { hashOf } from './hash.ts';
 
 /** Failures of one service version on one node within this time make the node a last resort (SwarmKit: 5 in 5 min). */
 export const failureWindowMs = 5 * 60_000;
@@ -31,6 +32,7 @@ export class NodeInfo {
   readonly #ports = new Map<string, number>();
   readonly #generic = new Map<string, number>();
   readonly #failures = new Map<string, number[]>();
+  #idHash: number | undefined;
 
   constructor(node: Node) {
     this.node = node;
@@ -48,6 +50,12 @@ export class NodeInfo {
     return this.#generic.get(kind) ?? 0;
   }
 
+  /** Of the node's id: ties break by a hash, never by chance. */
+  get idHash(): number {
+    this.#idHash ??= hashOf(this.node.id);
+    return this.#idHash;
+  }
+
   get capacity(): { readonly nanoCpus: number; readonly memoryBytes: number } {
     const resources = this.node.description?.resources;
     return { nanoCpus: resources?.NanoCPUs ?? 0, memoryBytes: resources?.MemoryBytes ?? 0 };
@@ -55,6 +63,7 @@ export class NodeInfo {
 
   /** The larger reserved share of CPU and memory, 0 … 1. */
   get reservedShare(): number {
+    if (this.nanoCpus === 0 && this.memoryBytes === 0) return 0;
     const { nanoCpus, memoryBytes } = this.capacity;
     const cpu = nanoCpus > 0 ? this.nanoCpus / nanoCpus : 0;
     const memory = memoryBytes > 0 ? this.memoryBytes / memoryBytes : 0;
@@ -63,7 +72,7 @@ export class NodeInfo {
 
   /** The same in tenths: a finer difference does not outweigh the number of tasks. */
   get reservedTenths(): number {
-    return Math.floor(this.reservedShare * 10 + 1e-9);
+    return tenthsOf(this.reservedShare);
   }
 
   /** Its tasks run and will go on here, as far as is known: they count for spreading even if it takes no more. */
@@ -127,12 +136,16 @@ export class NodeInfo {
   }
 
   failures(key: string, now: number): number {
-    return this.#recent(key, now).length;
+    return this.#failures.size === 0 ? 0 : this.#recent(key, now).length;
   }
 
   #recent(key: string, now: number): readonly number[] {
     return (this.#failures.get(key) ?? []).filter((at) => at > now - failureWindowMs);
   }
+}
+
+export function tenthsOf(share: number): number {
+  return Math.floor(share * 10 + 1e-9);
 }
 
 /** True while the task holds something on its node. One that is made for a node holds nothing before it is confirmed. */

@@ -8,9 +8,10 @@ import { spreadValue } from './constraint.ts';
 import type { Refusals } from './explain.ts';
 import type { Filter, FilterName } from './filters.ts';
 import { filtersFor, firstRefusal } from './filters.ts';
+import { hashOn } from './hash.ts';
 import { Heap } from './heap.ts';
 import type { NodeInfo } from './node-info.ts';
-import { failuresFaulty, groupKey } from './node-info.ts';
+import { failuresFaulty, groupKey, tenthsOf } from './node-info.ts';
 
 export interface Placement {
   readonly task: Task;
@@ -44,7 +45,8 @@ export function scheduleGroup(
   if (sample === undefined) return { placed: [], unplaced: [], refusals: new Map() };
   const filters = filtersFor(sample);
   const nodes = [...infos];
-  const candidates = nodes.map((info) => candidate(info, sample, { now, fits: fits(filters, info) }));
+  const wish = { serviceId: sample.serviceId, key: groupKey(sample), now };
+  const candidates = nodes.map((info) => candidate(info, wish, fits(filters, info)));
   const root = branch(candidates, descriptors(sample), sample.serviceId);
   const placed: Placement[] = [];
   const unplaced: Task[] = [];
@@ -105,40 +107,48 @@ function countRefusals(filters: readonly Filter[], nodes: readonly NodeInfo[]): 
   return counts;
 }
 
+/** A node with all that it is compared by, read once: comparisons are many. */
 interface Candidate {
   readonly info: NodeInfo;
   readonly fits: boolean;
   readonly failures: number;
   readonly hash: number;
+  own: number;
+  tenths: number;
+  total: number;
+  share: number;
 }
 
-function candidate(
-  info: NodeInfo,
-  sample: Task,
-  { now, fits }: { readonly now: number; readonly fits: boolean },
-): Candidate {
-  return {
-    info,
-    fits,
-    failures: info.failures(groupKey(sample), now),
-    hash: stableHash(`${info.node.id}/${sample.serviceId}`),
-  };
+interface Wish {
+  readonly serviceId: string;
+  readonly key: string;
+  readonly now: number;
 }
 
-function better(serviceId: string): (one: Candidate, other: Candidate) => boolean {
-  return (one, other) => {
-    if (one.failures >= failuresFaulty || other.failures >= failuresFaulty) {
-      if (one.failures !== other.failures) return one.failures < other.failures;
-    }
-    const own = one.info.tasksOf(serviceId) - other.info.tasksOf(serviceId);
-    if (own !== 0) return own < 0;
-    const tenths = one.info.reservedTenths - other.info.reservedTenths;
-    if (tenths !== 0) return tenths < 0;
-    if (one.info.total !== other.info.total) return one.info.total < other.info.total;
-    const share = one.info.reservedShare - other.info.reservedShare;
-    if (share !== 0) return share < 0;
-    return one.hash < other.hash;
-  };
+function candidate(info: NodeInfo, { serviceId, key, now }: Wish, fits: boolean): Candidate {
+  const failures = info.failures(key, now);
+  const hash = hashOn(info.idHash, `/${serviceId}`);
+  return read({ info, fits, failures, hash, own: 0, tenths: 0, total: 0, share: 0 }, serviceId);
+}
+
+/** Again, once the node has got another task. */
+function read(one: Candidate, serviceId: string): Candidate {
+  one.own = one.info.tasksOf(serviceId);
+  one.share = one.info.reservedShare;
+  one.tenths = tenthsOf(one.share);
+  one.total = one.info.total;
+  return one;
+}
+
+function better(one: Candidate, other: Candidate): boolean {
+  if (one.failures >= failuresFaulty || other.failures >= failuresFaulty) {
+    if (one.failures !== other.failures) return one.failures < other.failures;
+  }
+  if (one.own !== other.own) return one.own < other.own;
+  if (one.tenths !== other.tenths) return one.tenths < other.tenths;
+  if (one.total !== other.total) return one.total < other.total;
+  if (one.share !== other.share) return one.share < other.share;
+  return one.hash < other.hash;
 }
 
 interface Branch {
@@ -165,13 +175,15 @@ function branch(candidates: readonly Candidate[], levels: readonly string[], ser
 class Leaf implements Branch {
   count: number;
   readonly #heap: Heap<Candidate>;
+  readonly #serviceId: string;
 
   constructor(candidates: readonly Candidate[], serviceId: string) {
+    this.#serviceId = serviceId;
     // A node that is full counts for its branch as well; one that is lost or being emptied does not.
-    this.count = candidates.reduce((sum, { info }) => sum + (info.isKept ? info.tasksOf(serviceId) : 0), 0);
+    this.count = candidates.reduce((sum, { info, own }) => sum + (own > 0 && info.isKept ? own : 0), 0);
     this.#heap = new Heap(
       candidates.filter((one) => one.fits),
-      better(serviceId),
+      better,
     );
   }
 
@@ -181,7 +193,7 @@ class Leaf implements Branch {
       if (best === undefined) return undefined;
       if (firstRefusal(filters, best.info) !== undefined) continue;
       best.info.put({ ...task, nodeId: best.info.node.id });
-      this.#heap.push(best);
+      this.#heap.push(read(best, this.#serviceId));
       this.count += 1;
       return best.info;
     }
@@ -221,14 +233,4 @@ function descriptors(task: Task): readonly string[] {
   return (task.spec.Placement?.Preferences ?? []).flatMap(({ Spread }) =>
     Spread === undefined ? [] : [Spread.SpreadDescriptor],
   );
-}
-
-/** FNV-1a, 32 bits. */
-function stableHash(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let at = 0; at < text.length; at++) {
-    hash ^= text.charCodeAt(at);
-    hash = Math.imul(hash, 0x01000193);
-  }
-  return hash >>> 0;
 }
