@@ -46,8 +46,15 @@ export function scheduleGroup(
   const filters = filtersFor(sample);
   const nodes = [...infos];
   const wish = { serviceId: sample.serviceId, key: groupKey(sample), now };
-  const candidates = nodes.map((info) => candidate(info, wish, fits(filters, info)));
-  const root = branch(candidates, descriptors(sample), sample.serviceId);
+  const levels = descriptors(sample);
+  const root =
+    tasks.length === 1 && levels.length === 0
+      ? new Single(nodes, wish)
+      : branch(
+          nodes.map((info) => candidate(info, wish, fits(filters, info))),
+          levels,
+          sample.serviceId,
+        );
   const placed: Placement[] = [];
   const unplaced: Task[] = [];
   for (const task of tasks) {
@@ -197,6 +204,29 @@ class Leaf implements Branch {
       this.count += 1;
       return best.info;
     }
+  }
+}
+
+/** For one task (a restart, say) the best node is found in one pass: nothing has to be kept in order. */
+class Single implements Branch {
+  readonly count = 0;
+  readonly #nodes: readonly NodeInfo[];
+  readonly #wish: Wish;
+
+  constructor(nodes: readonly NodeInfo[], wish: Wish) {
+    this.#nodes = nodes;
+    this.#wish = wish;
+  }
+
+  place(task: Task, filters: readonly Filter[]): NodeInfo | undefined {
+    let best: Candidate | undefined;
+    for (const info of this.#nodes) {
+      if (!fits(filters, info)) continue;
+      const one = candidate(info, this.#wish, true);
+      if (best === undefined || better(one, best)) best = one;
+    }
+    best?.info.put({ ...task, nodeId: best.info.node.id });
+    return best?.info;
   }
 }
 
