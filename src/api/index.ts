@@ -20,6 +20,7 @@ import { notServed } from './not-served.ts';
 import { planRoutes } from './plans/routes.ts';
 import { apiVersionMax, apiVersionMin, Responder } from './respond.ts';
 import { secretRoutes } from './secrets/routes.ts';
+import { serviceHistoryRoutes } from './services/history.ts';
 import { serviceRoutes } from './services/routes.ts';
 import { swarmRoutes } from './swarm/routes.ts';
 import { distributionRoutes } from './system/distribution.ts';
@@ -47,6 +48,7 @@ const nouns = [
   swarmRoutes,
   nodeRoutes,
   serviceRoutes,
+  serviceHistoryRoutes,
   taskRoutes,
   logRoutes,
   secretRoutes,

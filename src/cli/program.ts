@@ -38,6 +38,11 @@ export const topVerbs: readonly Verb[] = [
     load: () => import('./cluster/join-token.ts'),
   },
   {
+    name: 'update',
+    summary: "Change the cluster's settings",
+    load: () => import('./cluster/update.ts'),
+  },
+  {
     name: 'info',
     summary: 'Show what the daemon knows about itself and its cluster',
     load: () => import('./system/info.ts'),
@@ -78,6 +83,16 @@ export const nouns: readonly Noun[] = [
         load: () => import('./service/create.ts'),
       },
       {
+        name: 'explain',
+        summary: 'Say why the tasks of a service are where they are, or run nowhere',
+        load: () => import('./service/explain.ts'),
+      },
+      {
+        name: 'history',
+        summary: 'List the specs that a service had',
+        load: () => import('./service/history.ts'),
+      },
+      {
         name: 'inspect',
         summary: 'Display detailed information on one or more services',
         load: () => import('./service/inspect.ts'),
@@ -93,6 +108,17 @@ export const nouns: readonly Noun[] = [
       },
       { name: 'scale', summary: 'Scale one or multiple replicated services', load: () => import('./service/scale.ts') },
       { name: 'update', summary: 'Update a service', load: () => import('./service/update.ts') },
+    ],
+  },
+  {
+    name: 'task',
+    summary: 'Look into tasks',
+    verbs: [
+      {
+        name: 'explain',
+        summary: 'Say why a task is where it is, or what it waits for',
+        load: () => import('./task/explain.ts'),
+      },
     ],
   },
   {

@@ -167,6 +167,36 @@ describe('changes', () => {
     expect([result.code, result.stderr]).toEqual([1, 'web: Error response from daemon: update out of sequence\n']);
   });
 
+  test('rollback asks for the previous spec, or for a revision by number', async () => {
+    daemon.on('POST', /\/(update|rollback)$/, () => ({ Warnings: null }));
+    expect((await daemon.run(['service', 'rollback', '-d', 'web'])).stdout).toBe('web\n');
+    await daemon.run(['service', 'update', '-d', '--rollback', 'web']);
+    await daemon.run(['service', 'rollback', '-d', '--to', '4', 'web']);
+    expect(daemon.posts().map(({ path, query }) => [path, query['rollback'], query['to'], query['version']])).toEqual([
+      [`/services/${id('s')}/update`, 'previous', undefined, '7'],
+      [`/services/${id('s')}/update`, 'previous', undefined, '7'],
+      [`/tscluster/services/${id('s')}/rollback`, undefined, '4', '7'],
+    ]);
+    const mixed = await daemon.run(['service', 'update', '--rollback', '--image', 'a', 'web']);
+    expect([mixed.code, mixed.stderr]).toEqual([1, 'Error: other flags may not be combined with --rollback\n']);
+  });
+
+  test('history lists the specs of a service', async () => {
+    const { Spec } = service('web');
+    daemon.on('GET', '/tscluster/services/web/history', () => [
+      { Revision: 12, Since: at, Spec },
+      { Revision: 11, Since: at, Spec: { ...Spec, Mode: { Global: {} } } },
+    ]);
+    expect((await daemon.run(['service', 'history', '-q', 'web'])).stdout).toBe('12\n11\n');
+    const { stdout } = await daemon.run(['service', 'history', 'web']);
+    expect(stdout.split('\n').map((line) => line.replace(/ {2,}/g, '|'))).toEqual([
+      'REVISION|SINCE|IMAGE|REPLICAS|CURRENT',
+      '12|About a minute ago|nginx:1|3|*',
+      '11|About a minute ago|nginx:1|global|',
+      '',
+    ]);
+  });
+
   test('waiting ends when all tasks ran for the monitor time', async () => {
     let reads = 0;
     daemon.on('POST', /\/update$/, () => ({ Warnings: null }));

@@ -4,6 +4,7 @@
  * Ids may be full ids, exact names or unique id prefixes: the daemon resolves them.
  */
 import type { PlanRequest } from '../model/control.ts';
+import type { Forecast, ServiceExplanation, TaskExplanation } from '../model/explain.ts';
 import type { ClusterSpec, ConfigSpec, NodeSpec, ServiceSpec } from '../model/spec.ts';
 import { type Address, parseAddress } from './address.ts';
 import { demultiplex, jsonLines, type LogFrame } from './streams.ts';
@@ -15,6 +16,7 @@ import type {
   ApiInfo,
   ApiNetwork,
   ApiNode,
+  ApiRevision,
   ApiSecret,
   ApiService,
   ApiSwarm,
@@ -147,6 +149,31 @@ export class Client {
       body: spec,
       ...authHeader(options.registryAuth),
     });
+  }
+
+  /** The placement that a create would lead to, or with `id` an update; nothing is written. */
+  dryRunService(spec: ServiceSpec, id?: string): Promise<{ Warnings?: string[] | null; Forecast: Forecast }> {
+    const path = '/tscluster/services/dry-run';
+    return this.#json('POST', path, { query: { service: id }, body: spec });
+  }
+
+  explainService(id: string): Promise<ServiceExplanation> {
+    return this.#json('GET', `/tscluster/services/${enc(id)}/explain`);
+  }
+
+  explainTask(id: string): Promise<TaskExplanation> {
+    return this.#json('GET', `/tscluster/tasks/${enc(id)}/explain`);
+  }
+
+  serviceHistory(id: string): Promise<ApiRevision[]> {
+    return this.#json('GET', `/tscluster/services/${enc(id)}/history`);
+  }
+
+  rollbackService(
+    id: string,
+    options: { readonly version: number; readonly to: number },
+  ): Promise<{ Warnings?: string[] | null }> {
+    return this.#json('POST', `/tscluster/services/${enc(id)}/rollback`, { query: { ...options } });
   }
 
   async removeService(id: string): Promise<void> {

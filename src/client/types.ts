@@ -31,6 +31,13 @@ export interface ApiService extends ApiObject {
   readonly JobStatus?: { readonly JobIteration?: { readonly Index?: number }; readonly LastExecution?: string };
 }
 
+/** `/tscluster/services/{id}/history`: the spec of now first. */
+export interface ApiRevision {
+  readonly Revision: number;
+  readonly Since: string;
+  readonly Spec: ServiceSpec;
+}
+
 export interface ApiUpdateStatus {
   readonly State?: string;
   readonly StartedAt?: string;

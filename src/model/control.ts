@@ -4,6 +4,7 @@
  * Errors are ClusterErrors with Docker's wording.
  */
 import type { LogLine, LogQuery } from './assignment.ts';
+import type { Forecast } from './explain.ts';
 import type { ClusterSpec, ConfigSpec, NetworkSpec, NodeRole, NodeSpec, SecretSpec, ServiceSpec } from './spec.ts';
 import type { ClusterView } from './view.ts';
 
@@ -12,6 +13,13 @@ export interface ControlMethods {
   'service.update': {
     request: { id: string; version: number; spec: ServiceSpec; rollback?: boolean };
     response: { warnings: string[] };
+  };
+  /** To an earlier spec by its number, see `service history`; how many tasks are wanted stays as it is. */
+  'service.rollback': { request: { id: string; version: number; to: number }; response: { warnings: string[] } };
+  /** Checked as create (without id) or update would be, and the placement that would result; nothing is written. */
+  'service.dryRun': {
+    request: { id?: string; spec: ServiceSpec };
+    response: { warnings: string[]; forecast: Forecast };
   };
   'service.remove': { request: { id: string }; response: Record<string, never> };
   'secret.create': { request: { spec: SecretSpec }; response: { id: string } };

@@ -1,4 +1,5 @@
 /** Defaults at use: specs are stored as given (Docker's defaults, docs.docker.com/reference/cli/docker/service/create). */
+import type { UpdateOrder } from './objects.ts';
 import type { ClusterSpec, RestartPolicy, ServiceSpec, TaskSpec, UpdateConfig } from './spec.ts';
 
 const second = 1_000_000_000;
@@ -32,6 +33,29 @@ export const defaultUpdateConfig: UpdateConfig = {
   MaxFailureRatio: 0,
   Order: 'stop-first',
 };
+
+export interface EffectiveUpdateConfig {
+  /** 0 = all at once. */
+  readonly parallelism: number;
+  readonly delayMs: number;
+  readonly monitorMs: number;
+  readonly failureAction: 'pause' | 'continue' | 'rollback';
+  readonly maxFailureRatio: number;
+  readonly order: UpdateOrder;
+}
+
+/** Empty values mean the default, as `docker stack deploy` sends them; parallelism 0 means "all at once". */
+export function effectiveUpdateConfig(config: UpdateConfig | undefined): EffectiveUpdateConfig {
+  const action = config?.FailureAction;
+  return {
+    parallelism: config?.Parallelism ?? 1,
+    delayMs: nanosToMs(config?.Delay ?? 0),
+    monitorMs: nanosToMs(config?.Monitor || 5 * second),
+    failureAction: action === 'continue' || action === 'rollback' ? action : 'pause',
+    maxFailureRatio: config?.MaxFailureRatio ?? 0,
+    order: config?.Order === 'start-first' ? 'start-first' : 'stop-first',
+  };
+}
 
 export const defaultClusterSpec: ClusterSpec = {
   Name: 'default',
@@ -70,4 +94,10 @@ export function hostPortsOf(
 export function stopGraceMs(spec: TaskSpec): number {
   const grace = spec.ContainerSpec.StopGracePeriod;
   return grace === undefined ? defaultStopGraceMs : nanosToMs(grace);
+}
+
+/** Of a replicated job. Without a total every concurrent task completes once, as in Docker's API. */
+export function jobSizeOf(spec: ServiceSpec): { readonly maxConcurrent: number; readonly totalCompletions: number } {
+  const maxConcurrent = spec.Mode.ReplicatedJob?.MaxConcurrent ?? 1;
+  return { maxConcurrent, totalCompletions: spec.Mode.ReplicatedJob?.TotalCompletions ?? maxConcurrent };
 }

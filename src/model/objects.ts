@@ -84,9 +84,42 @@ export interface NodeStatus {
 export interface Service extends StoreObject {
   readonly spec: ServiceSpec;
   readonly previousSpec?: ServiceSpec;
+  /** Counts the specs that this service has had; the one it has now bears this number (1 when absent). */
+  readonly revision?: number;
+  /** When it became the service's spec, ms since the epoch; absent: when the service was created. */
+  readonly revisedAt?: number;
+  /** What the update under way has to remember; present while `updateStatus` says that one is. */
+  readonly updateProgress?: UpdateProgress;
   /** Version of the last change of `spec`; tasks carry the one they were made from. */
   readonly specVersion: number;
   readonly updateStatus?: UpdateStatus;
+  /** Of jobs only. */
+  readonly jobStatus?: JobStatus;
+}
+
+export interface JobStatus {
+  /** Rises each time the job is executed anew (its spec was updated); tasks carry the one they belong to. */
+  readonly iteration: number;
+  /** When this iteration began, ms since the epoch. */
+  readonly lastExecution: number;
+}
+
+export interface UpdateProgress {
+  /** Places (slots, or nodes of a global service) that were out of date when it began. */
+  readonly total: number;
+  /** Those whose new task failed so far, oldest first; slot numbers or node ids. Not kept where failures are to be ignored. */
+  readonly failed: readonly (number | string)[];
+}
+
+export type UpdateOrder = 'stop-first' | 'start-first';
+
+/** A spec that a service had before: the last ones are kept, to look at and to go back to. */
+export interface Revision extends StoreObject {
+  readonly serviceId: string;
+  readonly number: number;
+  readonly spec: ServiceSpec;
+  /** When it became the service's spec, ms since the epoch. */
+  readonly since: number;
 }
 
 export interface UpdateStatus {
@@ -98,10 +131,14 @@ export interface UpdateStatus {
 
 export interface Task extends StoreObject {
   readonly serviceId: string;
-  /** 1-based for replicated services. Stable over restarts. */
+  /** From 1 for replicated services, from 0 for replicated jobs, 0 for global ones. Stable over restarts. */
   readonly slot: number;
   /** Empty until placed. */
   readonly nodeId: string;
+  /** Made for its node (global services and jobs): the scheduler confirms the node instead of choosing one. */
+  readonly pinned?: true;
+  /** Of a job: the execution it belongs to. */
+  readonly jobIteration?: number;
   /** Copies from the service at the time of creation: history survives the service. */
   readonly spec: TaskSpec;
   readonly specVersion: number;
@@ -116,6 +153,19 @@ export interface Task extends StoreObject {
   readonly notBefore?: number;
   /** The task that this one replaces, as long as it must be seen stopped first. */
   readonly replaces?: string;
+  /**
+   * The task in `replaces` goes on meanwhile: it is stopped once this one is prepared (stop-first) or runs (start-first).
+   * Absent: it was stopped first.
+   */
+  readonly handover?: UpdateOrder;
+  /** Made by a rolling update, or after such a task under the same spec version: when the update came to its place, ms. */
+  readonly updateBegunAt?: number;
+  /** How many tasks of this place failed soon after their start, one after the other, just before this one. */
+  readonly failures?: number;
+  /** When it was first seen running, by the leader's clock, ms since the epoch. */
+  readonly runningSince?: number;
+  /** Sent away from a node that no longer fits it: its end is no failure of its own. */
+  readonly evicted?: true;
 }
 
 export interface TaskStatus {
@@ -157,6 +207,7 @@ export interface Tables {
   readonly secret: Secret;
   readonly config: Config;
   readonly network: Network;
+  readonly revision: Revision;
 }
 
 export type TableName = keyof Tables;
@@ -168,6 +219,7 @@ export const tableNames = [
   'secret',
   'config',
   'network',
+  'revision',
 ] as const satisfies readonly TableName[];
 
 export type { Availability, NodeRole, Platform };

@@ -20,7 +20,7 @@ export interface ClusterView {
   networkByName(name: string): Network | undefined;
   tasksOfService(serviceId: string): Iterable<Task>;
   tasksOfNode(nodeId: string): Iterable<Task>;
-  /** All tasks of a slot, oldest first. */
+  /** All tasks of a slot, oldest first; not those bound to a node (global services), which have no slot. */
   tasksOfSlot(serviceId: string, slot: number): readonly Task[];
   servicesUsingSecret(secretId: string): Iterable<Service>;
   servicesUsingConfig(configId: string): Iterable<Service>;

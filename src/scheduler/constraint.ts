@@ -59,6 +59,12 @@ function matches(constraint: Constraint, node: Node): boolean {
   return (actual.toLowerCase() === wanted) === (constraint.operator === '==');
 }
 
+/** What the node has under the constraint's key; undefined for an unknown key. */
+export function nodeValue({ key }: Constraint, node: Node): string | undefined {
+  const lower = key.toLowerCase();
+  return lower === 'node.ip' ? node.status.addr : attribute(lower, key, node);
+}
+
 const nodeLabels = 'node.labels.';
 const engineLabels = 'engine.labels.';
 

@@ -41,9 +41,10 @@ export function isReady(node: Node): boolean {
 const readyFilter: Filter = { name: 'ready', passes: (info) => isReady(info.node) };
 
 function resourceFilter(task: Task): readonly Filter[] {
-  const cpus = task.spec.Resources?.Reservations?.NanoCPUs ?? 0;
-  const memory = task.spec.Resources?.Reservations?.MemoryBytes ?? 0;
-  const generic = [...genericCounts(task.spec.Resources?.Reservations)];
+  const reserved = task.spec.Resources?.Reservations;
+  const cpus = reserved?.NanoCPUs ?? 0;
+  const memory = reserved?.MemoryBytes ?? 0;
+  const generic = [...genericCounts(reserved)];
   if (cpus === 0 && memory === 0 && generic.length === 0) return [];
   const passes = (info: NodeInfo) => {
     const capacity = info.capacity;
@@ -56,26 +57,41 @@ function resourceFilter(task: Task): readonly Filter[] {
   return [{ name: 'resources', passes }];
 }
 
+/** Whether the node has left what the task reserves. */
+export function hasRoom(info: NodeInfo, task: Task): boolean {
+  return resourceFilter(task).every((filter) => filter.passes(info));
+}
+
 function hasGeneric(info: NodeInfo, wanted: readonly (readonly [string, number])[]): boolean {
   const capacity = genericCounts(info.node.description?.resources);
   return wanted.every(([kind, count]) => info.genericInUse(kind) + count <= (capacity.get(kind) ?? 0));
 }
 
 function pluginFilter(task: Task): readonly Filter[] {
-  const wanted: { type: string; name: string }[] = [];
+  const wanted = pluginsWanted(task);
+  return wanted.length === 0
+    ? []
+    : [{ name: 'plugin', passes: (info) => wanted.every((plugin) => hasPlugin(info.node, plugin)) }];
+}
+
+interface Plugin {
+  readonly type: string;
+  readonly name: string;
+}
+
+export function pluginsWanted(task: Task): readonly Plugin[] {
+  const wanted: Plugin[] = [];
   for (const mount of task.spec.ContainerSpec.Mounts ?? []) {
     const driver = mount.Type === 'volume' ? (mount.VolumeOptions?.DriverConfig?.Name ?? '') : '';
     if (driver !== '' && driver !== 'local') wanted.push({ type: 'Volume', name: driver });
   }
   const log = task.spec.LogDriver?.Name ?? '';
   if (log !== '' && log !== 'none') wanted.push({ type: 'Log', name: log });
-  return wanted.length === 0
-    ? []
-    : [{ name: 'plugin', passes: (info) => wanted.every((plugin) => hasPlugin(info.node, plugin)) }];
+  return wanted;
 }
 
 /** A node that does not say what plugins of this type it has is taken to have them all. */
-function hasPlugin(node: Node, wanted: { readonly type: string; readonly name: string }): boolean {
+export function hasPlugin(node: Node, wanted: Plugin): boolean {
   const plugins = (node.description?.engine.plugins ?? []).filter((plugin) => plugin.type === wanted.type);
   if (plugins.length === 0) return true;
   return plugins.some(({ name }) => name === wanted.name || name === `${wanted.name}:latest`);

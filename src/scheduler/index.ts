@@ -6,10 +6,14 @@
 export { ClusterIndex } from './cluster-index.ts';
 export type { Constraint } from './constraint.ts';
 export { constraintsMatch, nodeMatches, parseConstraint, parseConstraints } from './constraint.ts';
+export { explainService, explainTask } from './diagnose.ts';
 export type { Refusals } from './explain.ts';
 export { explanation, reason } from './explain.ts';
 export type { FilterName } from './filters.ts';
-export { firstRefusal, isReady, nodeFiltersFor } from './filters.ts';
-export { groupKey, holds, NodeInfo } from './node-info.ts';
-export type { GroupResult, Placement } from './schedule.ts';
-export { refusalsPerNode, scheduleGroup } from './schedule.ts';
+export { firstRefusal, hasRoom, isReady, nodeFiltersFor } from './filters.ts';
+export type { Wish } from './forecast.ts';
+export { forecast } from './forecast.ts';
+export { failuresFaulty, failureWindowMs, groupKey, holds, NodeInfo } from './node-info.ts';
+export type { Confirmation, GroupResult, Placement } from './schedule.ts';
+export { confirmGroup, refusalsPerNode, scheduleGroup } from './schedule.ts';
+export { isUpToDate } from './up-to-date.ts';

@@ -3,6 +3,7 @@ import { hostPortsOf } from '../model/defaults.ts';
 import type { Node, Task } from '../model/objects.ts';
 import type { Resources } from '../model/spec.ts';
 import { isTerminal, TaskState } from '../model/task-state.ts';
+import { hashOf } from './hash.ts';
 
 /** Failures of one service version on one node within this time make the node a last resort (SwarmKit: 5 in 5 min). */
 export const failureWindowMs = 5 * 60_000;
@@ -11,8 +12,9 @@ const failureKeysMax = 1000;
 
 interface Holding {
   readonly serviceId: string;
-  /** Wanted to run: counts for spreading. What is being stopped holds resources and ports only. */
+  /** Counts for spreading: wanted to run, and nobody is about to take over. What is being stopped holds resources and ports only. */
   readonly active: boolean;
+  readonly wanted: boolean;
   readonly nanoCpus: number;
   readonly memoryBytes: number;
   readonly generic: ReadonlyMap<string, number>;
@@ -30,6 +32,7 @@ export class NodeInfo {
   readonly #ports = new Map<string, number>();
   readonly #generic = new Map<string, number>();
   readonly #failures = new Map<string, number[]>();
+  #idHash: number | undefined;
 
   constructor(node: Node) {
     this.node = node;
@@ -47,6 +50,12 @@ export class NodeInfo {
     return this.#generic.get(kind) ?? 0;
   }
 
+  /** Of the node's id: ties break by a hash, never by chance. */
+  get idHash(): number {
+    this.#idHash ??= hashOf(this.node.id);
+    return this.#idHash;
+  }
+
   get capacity(): { readonly nanoCpus: number; readonly memoryBytes: number } {
     const resources = this.node.description?.resources;
     return { nanoCpus: resources?.NanoCPUs ?? 0, memoryBytes: resources?.MemoryBytes ?? 0 };
@@ -54,17 +63,46 @@ export class NodeInfo {
 
   /** The larger reserved share of CPU and memory, 0 … 1. */
   get reservedShare(): number {
+    if (this.nanoCpus === 0 && this.memoryBytes === 0) return 0;
     const { nanoCpus, memoryBytes } = this.capacity;
     const cpu = nanoCpus > 0 ? this.nanoCpus / nanoCpus : 0;
     const memory = memoryBytes > 0 ? this.memoryBytes / memoryBytes : 0;
     return Math.max(cpu, memory);
   }
 
-  /** Records the task as it is now, whatever was recorded for it before. */
-  put(task: Task): void {
-    this.drop(task.id);
-    const holding = holdingOf(task);
-    this.#holdings.set(task.id, holding);
+  /** The same in tenths: a finer difference does not outweigh the number of tasks. */
+  get reservedTenths(): number {
+    return tenthsOf(this.reservedShare);
+  }
+
+  /** Its tasks run and will go on here, as far as is known: they count for spreading even if it takes no more. */
+  get isKept(): boolean {
+    return this.node.status.state !== 'down' && this.node.spec.Availability !== 'drain';
+  }
+
+  /** Records the task as it is now, whatever was recorded for it before. `superseded`: another is about to take over from it. */
+  put(task: Task, superseded = false): void {
+    this.#hold(task.id, holdingOf(task, superseded));
+  }
+
+  /** Another task is about to take over from this one, or is not any more. */
+  supersede(taskId: string, superseded: boolean): void {
+    const holding = this.#holdings.get(taskId);
+    if (holding !== undefined) this.#hold(taskId, { ...holding, active: holding.wanted && !superseded });
+  }
+
+  /** What `ask` says while the task is thought away. */
+  without<R>(taskId: string, ask: () => R): R {
+    const holding = this.#holdings.get(taskId);
+    this.drop(taskId);
+    const answer = ask();
+    if (holding !== undefined) this.#hold(taskId, holding);
+    return answer;
+  }
+
+  #hold(taskId: string, holding: Holding): void {
+    this.drop(taskId);
+    this.#holdings.set(taskId, holding);
     this.nanoCpus += holding.nanoCpus;
     this.memoryBytes += holding.memoryBytes;
     for (const [kind, count] of holding.generic) bump(this.#generic, kind, count);
@@ -98,7 +136,7 @@ export class NodeInfo {
   }
 
   failures(key: string, now: number): number {
-    return this.#recent(key, now).length;
+    return this.#failures.size === 0 ? 0 : this.#recent(key, now).length;
   }
 
   #recent(key: string, now: number): readonly number[] {
@@ -106,9 +144,13 @@ export class NodeInfo {
   }
 }
 
-/** True while the task holds something on its node. */
+export function tenthsOf(share: number): number {
+  return Math.floor(share * 10 + 1e-9);
+}
+
+/** True while the task holds something on its node. One that is made for a node holds nothing before it is confirmed. */
 export function holds(task: Task): boolean {
-  return task.nodeId !== '' && !isTerminal(task.status.state);
+  return task.nodeId !== '' && task.status.state >= TaskState.assigned && !isTerminal(task.status.state);
 }
 
 /** Tasks made from one version of one service are equal to the scheduler. */
@@ -130,11 +172,13 @@ export function genericCounts(resources: Resources | undefined): ReadonlyMap<str
   return counts;
 }
 
-function holdingOf(task: Task): Holding {
+function holdingOf(task: Task, superseded: boolean): Holding {
   const reserved = task.spec.Resources?.Reservations;
+  const wanted = task.desired <= TaskState.complete;
   return {
     serviceId: task.serviceId,
-    active: task.desired <= TaskState.complete,
+    active: wanted && !superseded,
+    wanted,
     nanoCpus: reserved?.NanoCPUs ?? 0,
     memoryBytes: reserved?.MemoryBytes ?? 0,
     generic: genericCounts(reserved),

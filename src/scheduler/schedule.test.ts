@@ -63,6 +63,15 @@ const sorted = (numbers: readonly number[]) => [...numbers].sort((one, other) =>
 const five = () => infos(...[1, 2, 3, 4, 5].map((at) => node(`n${at}`)));
 
 describe('spreading', () => {
+  test('tasks that come one by one are placed as those that come together', () => {
+    const together = five();
+    const oneByOne = five();
+    const some = tasks(23, 'a', { Resources: { Reservations: { MemoryBytes: 1e9 } } });
+    const { placed } = scheduleGroup(together, some, 0);
+    const alone = some.flatMap((task) => scheduleGroup(oneByOne, [task], 0).placed);
+    expect(alone.map(({ nodeId }) => nodeId)).toEqual(placed.map(({ nodeId }) => nodeId));
+  });
+
   test('18 on 5 empty nodes: three have 4, two have 3; a second service fills those; the next scale likewise', () => {
     const all = five();
     scheduleGroup(all, tasks(18), 0);
@@ -185,10 +194,11 @@ describe('accounting', () => {
   test('a task seen before its node counts once the node is known', () => {
     const index = new ClusterIndex();
     const [task] = tasks(1) as [Task];
-    index.changeTask(undefined, { ...task, nodeId: 'n1' });
+    const placed = { ...task, nodeId: 'n1', status: { ...task.status, state: TaskState.assigned } };
+    index.changeTask(undefined, placed);
     index.putNode(node('n1'));
     expect(index.get('n1')?.total).toBe(1);
-    index.changeTask({ ...task, nodeId: 'n1' }, undefined);
+    index.changeTask(placed, undefined);
     expect(index.get('n1')?.total).toBe(0);
   });
 });

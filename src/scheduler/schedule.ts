@@ -3,17 +3,25 @@
  * Cost: nodes + tasks × log(nodes), whatever the order of events. Ties break by a hash of node and service, never by chance.
  */
 import type { Task } from '../model/objects.ts';
+import type { ClusterIndex } from './cluster-index.ts';
 import { spreadValue } from './constraint.ts';
 import type { Refusals } from './explain.ts';
 import type { Filter, FilterName } from './filters.ts';
 import { filtersFor, firstRefusal } from './filters.ts';
+import { hashOn } from './hash.ts';
 import { Heap } from './heap.ts';
 import type { NodeInfo } from './node-info.ts';
-import { failuresFaulty, groupKey } from './node-info.ts';
+import { failuresFaulty, groupKey, tenthsOf } from './node-info.ts';
 
 export interface Placement {
   readonly task: Task;
   readonly nodeId: string;
+}
+
+/** Without refusals: confirmed. */
+export interface Confirmation {
+  readonly task: Task;
+  readonly refusals?: Refusals;
 }
 
 export interface GroupResult {
@@ -23,24 +31,72 @@ export interface GroupResult {
   readonly refusals: Refusals;
 }
 
-/** `tasks` share service and spec version. What is placed is at once recorded in the node infos. */
-export function scheduleGroup(infos: Iterable<NodeInfo>, tasks: readonly Task[], now: number): GroupResult {
+/**
+ * `tasks` share service and spec version. What is placed is at once recorded in the node infos. `infoOfTask` says where a task is
+ * that another of `tasks` takes over from.
+ */
+export function scheduleGroup(
+  infos: Iterable<NodeInfo>,
+  tasks: readonly Task[],
+  now: number,
+  infoOfTask: (taskId: string) => NodeInfo | undefined = () => undefined,
+): GroupResult {
   const [sample] = tasks;
   if (sample === undefined) return { placed: [], unplaced: [], refusals: new Map() };
   const filters = filtersFor(sample);
   const nodes = [...infos];
-  const candidates = nodes
-    .filter((info) => firstRefusal(filters, info) === undefined)
-    .map((info) => candidate(info, sample, now));
-  const root = branch(candidates, descriptors(sample), sample.serviceId);
+  const wish = { serviceId: sample.serviceId, key: groupKey(sample), now };
+  const levels = descriptors(sample);
+  const root =
+    tasks.length === 1 && levels.length === 0
+      ? new Single(nodes, wish)
+      : branch(
+          nodes.map((info) => candidate(info, wish, fits(filters, info))),
+          levels,
+          sample.serviceId,
+        );
   const placed: Placement[] = [];
+  const unplaced: Task[] = [];
   for (const task of tasks) {
-    const info = root.place(task, filters);
-    if (info === undefined) break;
-    placed.push({ task, nodeId: info.node.id });
+    const info = root.place(task, filters) ?? placeOver(task, filters, infoOfTask);
+    if (info === undefined) unplaced.push(task);
+    else placed.push({ task, nodeId: info.node.id });
   }
-  const unplaced = tasks.slice(placed.length);
   return { placed, unplaced, refusals: unplaced.length === 0 ? new Map() : countRefusals(filters, nodes) };
+}
+
+/** Tasks that are made for their nodes, of one service and spec version: each node is confirmed or refused. */
+export function confirmGroup(index: ClusterIndex, tasks: readonly Task[]): readonly Confirmation[] {
+  const [sample] = tasks;
+  if (sample === undefined) return [];
+  const filters = filtersFor(sample);
+  return tasks.map((task) => {
+    const info = index.get(task.nodeId);
+    if (info === undefined) return { task, refusals: new Map() };
+    const ask = () => firstRefusal(filters, info);
+    const refusal = ask() && task.replaces !== undefined ? info.without(task.replaces, ask) : ask();
+    if (refusal !== undefined) return { task, refusals: new Map([[refusal, 1]]) };
+    info.put(task);
+    return { task };
+  });
+}
+
+function fits(filters: readonly Filter[], info: NodeInfo): boolean {
+  return firstRefusal(filters, info) === undefined;
+}
+
+/** Where the task fits only once the one it takes over from has given way: that one is stopped before this one starts. */
+function placeOver(
+  task: Task,
+  filters: readonly Filter[],
+  infoOfTask: (taskId: string) => NodeInfo | undefined,
+): NodeInfo | undefined {
+  const { handover, replaces } = task;
+  if (handover !== 'stop-first' || replaces === undefined) return undefined;
+  const info = infoOfTask(replaces);
+  if (info?.without(replaces, () => fits(filters, info)) !== true) return undefined;
+  info.put({ ...task, nodeId: info.node.id });
+  return info;
 }
 
 /** Every node's reason against the task; undefined = it would fit. */
@@ -58,32 +114,48 @@ function countRefusals(filters: readonly Filter[], nodes: readonly NodeInfo[]): 
   return counts;
 }
 
+/** A node with all that it is compared by, read once: comparisons are many. */
 interface Candidate {
   readonly info: NodeInfo;
+  readonly fits: boolean;
   readonly failures: number;
   readonly hash: number;
+  own: number;
+  tenths: number;
+  total: number;
+  share: number;
 }
 
-function candidate(info: NodeInfo, sample: Task, now: number): Candidate {
-  return {
-    info,
-    failures: info.failures(groupKey(sample), now),
-    hash: stableHash(`${info.node.id}/${sample.serviceId}`),
-  };
+interface Wish {
+  readonly serviceId: string;
+  readonly key: string;
+  readonly now: number;
 }
 
-function better(serviceId: string): (one: Candidate, other: Candidate) => boolean {
-  return (one, other) => {
-    if (one.failures >= failuresFaulty || other.failures >= failuresFaulty) {
-      if (one.failures !== other.failures) return one.failures < other.failures;
-    }
-    const own = one.info.tasksOf(serviceId) - other.info.tasksOf(serviceId);
-    if (own !== 0) return own < 0;
-    if (one.info.total !== other.info.total) return one.info.total < other.info.total;
-    const share = one.info.reservedShare - other.info.reservedShare;
-    if (share !== 0) return share < 0;
-    return one.hash < other.hash;
-  };
+function candidate(info: NodeInfo, { serviceId, key, now }: Wish, fits: boolean): Candidate {
+  const failures = info.failures(key, now);
+  const hash = hashOn(info.idHash, `/${serviceId}`);
+  return read({ info, fits, failures, hash, own: 0, tenths: 0, total: 0, share: 0 }, serviceId);
+}
+
+/** Again, once the node has got another task. */
+function read(one: Candidate, serviceId: string): Candidate {
+  one.own = one.info.tasksOf(serviceId);
+  one.share = one.info.reservedShare;
+  one.tenths = tenthsOf(one.share);
+  one.total = one.info.total;
+  return one;
+}
+
+function better(one: Candidate, other: Candidate): boolean {
+  if (one.failures >= failuresFaulty || other.failures >= failuresFaulty) {
+    if (one.failures !== other.failures) return one.failures < other.failures;
+  }
+  if (one.own !== other.own) return one.own < other.own;
+  if (one.tenths !== other.tenths) return one.tenths < other.tenths;
+  if (one.total !== other.total) return one.total < other.total;
+  if (one.share !== other.share) return one.share < other.share;
+  return one.hash < other.hash;
 }
 
 interface Branch {
@@ -110,10 +182,16 @@ function branch(candidates: readonly Candidate[], levels: readonly string[], ser
 class Leaf implements Branch {
   count: number;
   readonly #heap: Heap<Candidate>;
+  readonly #serviceId: string;
 
   constructor(candidates: readonly Candidate[], serviceId: string) {
-    this.count = candidates.reduce((sum, { info }) => sum + info.tasksOf(serviceId), 0);
-    this.#heap = new Heap(candidates, better(serviceId));
+    this.#serviceId = serviceId;
+    // A node that is full counts for its branch as well; one that is lost or being emptied does not.
+    this.count = candidates.reduce((sum, { info, own }) => sum + (own > 0 && info.isKept ? own : 0), 0);
+    this.#heap = new Heap(
+      candidates.filter((one) => one.fits),
+      better,
+    );
   }
 
   place(task: Task, filters: readonly Filter[]): NodeInfo | undefined {
@@ -122,10 +200,33 @@ class Leaf implements Branch {
       if (best === undefined) return undefined;
       if (firstRefusal(filters, best.info) !== undefined) continue;
       best.info.put({ ...task, nodeId: best.info.node.id });
-      this.#heap.push(best);
+      this.#heap.push(read(best, this.#serviceId));
       this.count += 1;
       return best.info;
     }
+  }
+}
+
+/** For one task (a restart, say) the best node is found in one pass: nothing has to be kept in order. */
+class Single implements Branch {
+  readonly count = 0;
+  readonly #nodes: readonly NodeInfo[];
+  readonly #wish: Wish;
+
+  constructor(nodes: readonly NodeInfo[], wish: Wish) {
+    this.#nodes = nodes;
+    this.#wish = wish;
+  }
+
+  place(task: Task, filters: readonly Filter[]): NodeInfo | undefined {
+    let best: Candidate | undefined;
+    for (const info of this.#nodes) {
+      if (!fits(filters, info)) continue;
+      const one = candidate(info, this.#wish, true);
+      if (best === undefined || better(one, best)) best = one;
+    }
+    best?.info.put({ ...task, nodeId: best.info.node.id });
+    return best?.info;
   }
 }
 
@@ -162,14 +263,4 @@ function descriptors(task: Task): readonly string[] {
   return (task.spec.Placement?.Preferences ?? []).flatMap(({ Spread }) =>
     Spread === undefined ? [] : [Spread.SpreadDescriptor],
   );
-}
-
-/** FNV-1a, 32 bits. */
-function stableHash(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let at = 0; at < text.length; at++) {
-    hash ^= text.charCodeAt(at);
-    hash = Math.imul(hash, 0x01000193);
-  }
-  return hash >>> 0;
 }

@@ -152,8 +152,12 @@ test('what is not built is refused by name, and nothing is made', async () => {
     ['service', 'create', '--name', 'n', '--publish', '8080:80', 'nginx'],
     /ingress.*not supported yet/i,
   );
-  await refused(first, ['service', 'create', '--name', 'n', '--mode', 'global', 'nginx'], /not supported yet/);
-  await refused(first, ['service', 'create', '--name', 'n', '--update-parallelism', '3', 'nginx'], /not supported yet/);
+  await refused(first, ['service', 'create', '--name', 'n', '--endpoint-mode', 'dnsrr', 'nginx'], /not supported yet/);
+  await refused(
+    first,
+    ['service', 'create', '--name', 'n', '--update-order', 'sideways', 'nginx'],
+    /unrecognized update order sideways/,
+  );
   expect(await first.ok(['service', 'ls', '-q'])).toBe('');
 });
 

@@ -5,6 +5,7 @@
 
 import type { CommitEvent } from '../../src/manager/store/port.ts';
 import type { StoreObject, Task } from '../../src/model/objects.ts';
+import { isTerminal, TaskState } from '../../src/model/task-state.ts';
 import type { ChangeEvent, ClusterView } from '../../src/model/view.ts';
 import type { ProcessClock } from './process-clock.ts';
 import type { World } from './world.ts';
@@ -57,7 +58,9 @@ export class Checkers {
     this.#noLongDoubles();
     this.#absenceIsNoticed();
     this.#steps += 1;
-    if (this.#steps % replicaCheckEvery === 0) this.#replicasAgree();
+    if (this.#steps % replicaCheckEvery !== 0) return;
+    this.#replicasAgree();
+    this.#jobsAreBounded();
   }
 
   /** Once the cluster has settled: all replicas have everything, and the same. */
@@ -115,6 +118,25 @@ export class Checkers {
     }
   }
 
+  /** Whoever leads: of one execution of a job no more slots are busy than may be, and no slot that is done. */
+  #jobsAreBounded(): void {
+    const view = this.#world.leader()?.process?.store.view;
+    for (const service of view?.list('service') ?? []) {
+      const job = service.spec.Mode.ReplicatedJob;
+      if (view === undefined || job === undefined) continue;
+      const own = [...view.tasksOfService(service.id)].filter(
+        (task) => task.jobIteration === service.jobStatus?.iteration,
+      );
+      const done = new Set(own.filter((task) => task.status.state === TaskState.complete).map((task) => task.slot));
+      const busy = own.filter((task) => task.desired <= TaskState.complete && !isTerminal(task.status.state));
+      const slots = new Set(busy.map((task) => task.slot));
+      const limit = job.MaxConcurrent ?? 1;
+      if (slots.size > limit) this.#world.fail(`${service.spec.Name} has ${slots.size} busy slots of at most ${limit}`);
+      const most = job.TotalCompletions ?? limit;
+      if (done.size > most) this.#world.fail(`${service.spec.Name} completed ${done.size} slots of ${most}`);
+    }
+  }
+
   /** As long as one leader has its majority, it knows who is away. */
   #absenceIsNoticed(): void {
     const world = this.#world;
@@ -156,7 +178,7 @@ export class Checkers {
 
 /** Ids and versions stand for the objects: equal versions of an object were compared when they were committed. */
 function contents(view: ClusterView): string {
-  return (['cluster', 'node', 'service', 'task', 'secret', 'config', 'network'] as const)
+  return (['cluster', 'node', 'service', 'task', 'secret', 'config', 'network', 'revision'] as const)
     .map((table) => [...view.list(table)].map(({ id, meta }) => `${id}@${meta.version}`).join(' '))
     .join('\n');
 }

@@ -7,7 +7,7 @@ import { ClusterError, messageOf } from '../../src/lib/errors.ts';
 import { between, type Random, seededRandom } from '../../src/lib/random.ts';
 import type { ControlMethod, ControlRequest, ControlResponse, ManagerBackend } from '../../src/model/control.ts';
 import type { Service } from '../../src/model/objects.ts';
-import type { NodeRole, ServiceSpec } from '../../src/model/spec.ts';
+import type { NodeRole, ServiceMode, ServiceSpec } from '../../src/model/spec.ts';
 import type { World } from './world.ts';
 
 const patienceMs = 20_000;
@@ -173,6 +173,8 @@ export class Client {
   #scale(backend: ManagerBackend, service: Service): Promise<void> {
     // A published port is taken once per node.
     const most = service.spec.EndpointSpec === undefined ? replicasMax : this.#world.agents.length;
+    // Global services cannot be scaled, and to scale a job is to run it again: both are changed like any other.
+    if (service.spec.Mode.Replicated === undefined) return this.#update(backend, service);
     return this.#change(backend, service, {
       ...service.spec,
       Mode: { Replicated: { Replicas: between(this.#random, 0, most) } },
@@ -228,9 +230,13 @@ export class Client {
     const File = { Name: '/config', UID: '0', GID: '0', Mode: 0o444 };
     const uses = config !== undefined && between(this.#random, 0, 1) === 0;
     const publishes = between(this.#random, 0, 3) === 0 && replicas <= 3;
+    const mode: ServiceMode = number < 2 ? { Replicated: { Replicas: replicas } } : this.#newMode(replicas);
+    const order = between(this.#random, 0, 2) === 0 ? 'start-first' : 'stop-first';
+    const isJob = mode.ReplicatedJob !== undefined || mode.GlobalJob !== undefined;
+    const movesLate = mode.Replicated !== undefined && between(this.#random, 0, 4) === 0;
     return {
       Name: `service-${number}`,
-      Labels: {},
+      Labels: movesLate ? { 'tscluster.failover-delay': '8s' } : {},
       TaskTemplate: {
         ContainerSpec: {
           Image: 'registry.example/app:1',
@@ -239,8 +245,9 @@ export class Client {
         },
         RestartPolicy: { Condition: 'any', Delay: between(this.#random, 0, 2) * second },
       },
-      Mode: { Replicated: { Replicas: replicas } },
-      ...(publishes
+      Mode: mode,
+      ...(isJob ? {} : { UpdateConfig: { Parallelism: between(this.#random, 0, 2), Order: order } }),
+      ...(publishes && !isJob && order === 'stop-first'
         ? {
             EndpointSpec: {
               Ports: [{ TargetPort: 80, PublishedPort: 8000 + number, PublishMode: 'host', Protocol: 'tcp' }],
@@ -248,6 +255,15 @@ export class Client {
           }
         : {}),
     };
+  }
+
+  #newMode(replicas: number): ServiceMode {
+    const dice = between(this.#random, 0, 9);
+    if (dice < 6) return { Replicated: { Replicas: replicas } };
+    if (dice < 8) return { Global: {} };
+    if (dice < 9)
+      return { ReplicatedJob: { MaxConcurrent: between(this.#random, 1, 3), TotalCompletions: replicas + 1 } };
+    return { GlobalJob: {} };
   }
 
   #backend(): ManagerBackend | undefined {
@@ -287,5 +303,5 @@ export class Client {
 }
 
 function fingerprint(spec: ServiceSpec): string {
-  return JSON.stringify([spec.Name, spec.Mode.Replicated?.Replicas, spec.TaskTemplate.ContainerSpec.Env]);
+  return JSON.stringify([spec.Name, spec.Mode, spec.TaskTemplate.ContainerSpec.Env]);
 }

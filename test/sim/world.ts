@@ -9,7 +9,8 @@ import type { Log, LogFields } from '../../src/lib/log.ts';
 import { between, type Random, seededRandom } from '../../src/lib/random.ts';
 import { VirtualClock } from '../../src/lib/testing/virtual-clock.ts';
 import { replicasOf } from '../../src/model/defaults.ts';
-import { TaskState } from '../../src/model/task-state.ts';
+import type { Service } from '../../src/model/objects.ts';
+import { isTerminal, TaskState } from '../../src/model/task-state.ts';
 import type { ClusterView } from '../../src/model/view.ts';
 import type { ManagerService } from '../../src/rpc/port.ts';
 import type { Executor } from '../../src/worker/executor/port.ts';
@@ -20,6 +21,7 @@ import { Faults } from './faults.ts';
 import { ManagerHost } from './manager-host.ts';
 import { SimNetwork } from './network.ts';
 import type { ProcessClock } from './process-clock.ts';
+import { Workload } from './workload.ts';
 
 export class SimulationFailure extends Error {
   override readonly name = 'SimulationFailure';
@@ -80,6 +82,7 @@ export class World {
     this.#agentLookup = new Map(this.agents.map((agent) => [agent.name, agent]));
     this.client = new Client(this, seed);
     this.faults = new Faults(this, seed);
+    new Workload(this, seed).start();
     const skews = seededRandom(seed * 8 + 7);
     for (const { name } of [...this.managers, ...this.agents])
       this.#skews.set(name, between(skews, -skewMaxMs, skewMaxMs));
@@ -111,6 +114,19 @@ export class World {
     this.client.final();
     this.#throwIfFailed();
     this.trace('done');
+  }
+
+  /** A run by a script instead of by chance: all set up, then `work`, then all healed, as desired, and at rest. */
+  async script(work: () => Promise<void>): Promise<void> {
+    await this.setUp();
+    await work();
+    this.network.healAll();
+    this.#startAll();
+    await this.until(() => this.unfinished(), settleLimitMs);
+    this.trace('settled');
+    await this.#rest();
+    this.checkers.final();
+    this.#throwIfFailed();
   }
 
   skewOf(host: string): number {
@@ -190,7 +206,7 @@ export class World {
       for (const taskId of agent.executor.running()) {
         const task = view?.get('task', taskId);
         if (task === undefined) continue;
-        const slot = `${task.serviceName}.${task.slot}`;
+        const slot = `${task.serviceName}.${task.pinned === true ? task.nodeId : task.slot}`;
         slots.set(slot, (slots.get(slot) ?? 0) + 1);
       }
     }
@@ -223,13 +239,20 @@ export class World {
     for (const service of view.list('service')) {
       const { Name } = service.spec;
       const updating = service.updateStatus?.state;
-      if (updating === 'updating') return `${Name} is being updated`;
+      if (updating === 'updating' || updating === 'rollback_started') return `${Name} is being updated`;
+      if (service.jobStatus !== undefined) {
+        const wrong = this.#wrongJob(view, service);
+        if (wrong !== undefined) return wrong;
+        continue;
+      }
       const up = [...view.tasksOfService(service.id)].filter((task) => {
         const wanted = task.desired === TaskState.running && task.status.state === TaskState.running;
         return wanted && this.#agentLookup.get(task.nodeId)?.executor.isRunning(task.id) === true;
       });
-      if (up.length !== replicasOf(service.spec)) return `${Name} runs ${up.length} of ${replicasOf(service.spec)}`;
-      if (new Set(up.map((task) => task.slot)).size !== up.length) return `${Name} has a slot that runs twice`;
+      const wanted = service.spec.Mode.Global === undefined ? replicasOf(service.spec) : this.agents.length;
+      if (up.length !== wanted) return `${Name} runs ${up.length} of ${wanted}`;
+      const places = new Set(up.map((task) => (service.spec.Mode.Global === undefined ? task.slot : task.nodeId)));
+      if (places.size !== up.length) return `${Name} has a slot that runs twice`;
       const old = up.find(
         (task) =>
           JSON.stringify(task.spec.ContainerSpec.Env) !== JSON.stringify(service.spec.TaskTemplate.ContainerSpec.Env),
@@ -249,6 +272,20 @@ export class World {
         return `${name} is drained and runs ${executor.running().length} containers`;
     }
     return undefined;
+  }
+
+  /** Every slot, or every node, completed once more than it failed; nothing of it runs any more. */
+  #wrongJob(view: ClusterView, service: Service): string | undefined {
+    const { Name, Mode } = service.spec;
+    const tasks = [...view.tasksOfService(service.id)].filter(
+      (task) => task.jobIteration === service.jobStatus?.iteration,
+    );
+    const done = tasks.filter((task) => task.status.state === TaskState.complete);
+    const places = new Set(done.map((task) => (Mode.GlobalJob === undefined ? task.slot : task.nodeId)));
+    const total = Mode.GlobalJob === undefined ? (Mode.ReplicatedJob?.TotalCompletions ?? 1) : this.agents.length;
+    if (places.size !== total) return `${Name} completed ${places.size} of ${total}`;
+    const busy = tasks.find((task) => task.desired <= TaskState.complete && !isTerminal(task.status.state));
+    return busy === undefined ? undefined : `${Name} is done, and task ${busy.id} goes on`;
   }
 
   /** Whatever runs is wanted. */
@@ -320,7 +357,7 @@ export class World {
     for (const end = this.clock.monotonic() + ms; this.clock.monotonic() < end; ) await this.#step();
   }
 
-  /** `why` says what is missing still. */
+  /** Steps until `why`, which says what is missing still, is undefined; the limit fails the run. */
   async until(why: () => string | undefined, limitMs: number): Promise<void> {
     const end = this.clock.monotonic() + limitMs;
     for (let missing = why(); missing !== undefined; missing = why()) {

@@ -1,6 +1,6 @@
 /** Services as Docker shows them. What is added to a spec on reading counts as equal when a client posts it back. */
-import { defaultUpdateConfig } from '../../model/defaults.ts';
-import type { Service, Task, UpdateStatus } from '../../model/objects.ts';
+import { defaultUpdateConfig, jobSizeOf } from '../../model/defaults.ts';
+import type { JobStatus, Service, Task, UpdateStatus } from '../../model/objects.ts';
 import type { EndpointSpec, PortConfig, ServiceMode, ServiceSpec, TaskSpec } from '../../model/spec.ts';
 import { TaskState } from '../../model/task-state.ts';
 import type { ClusterView } from '../../model/view.ts';
@@ -15,6 +15,7 @@ export function convertService(service: Service) {
     ...(service.previousSpec === undefined ? {} : { PreviousSpec: convertServiceSpec(service.previousSpec) }),
     Endpoint: convertEndpoint(service.spec.EndpointSpec),
     ...(service.updateStatus === undefined ? {} : { UpdateStatus: convertUpdateStatus(service.updateStatus) }),
+    ...(service.jobStatus === undefined ? {} : { JobStatus: convertJobStatus(service.jobStatus) }),
   };
 }
 
@@ -46,7 +47,7 @@ export function convertTaskSpec(spec: TaskSpec) {
 function convertMode(mode: ServiceMode): ServiceMode {
   if (mode.Replicated !== undefined) return { Replicated: { Replicas: mode.Replicated.Replicas ?? 1 } };
   if (mode.ReplicatedJob === undefined) return mode;
-  const { MaxConcurrent = 1, TotalCompletions = 1 } = mode.ReplicatedJob;
+  const { MaxConcurrent = 1, TotalCompletions = MaxConcurrent } = mode.ReplicatedJob;
   return { ReplicatedJob: { MaxConcurrent, TotalCompletions } };
 }
 
@@ -86,6 +87,10 @@ export function convertPort(port: PortConfig): PortConfig {
   return { ...port, Protocol: port.Protocol || 'tcp', PublishMode: port.PublishMode || 'ingress' };
 }
 
+function convertJobStatus({ iteration, lastExecution }: JobStatus) {
+  return { JobIteration: { Index: iteration }, LastExecution: time(lastExecution) };
+}
+
 function convertUpdateStatus(status: UpdateStatus) {
   return {
     State: status.state,
@@ -95,19 +100,35 @@ function convertUpdateStatus(status: UpdateStatus) {
   };
 }
 
-/** How many tasks run and should run. A task that is being replaced, or whose node is down, does not count. */
+/**
+ * How many tasks run and should run. A task that is being replaced, or whose node is down, does not count; of a job only the
+ * current execution does.
+ */
 export function serviceStatus(view: ClusterView, service: Service) {
   let running = 0;
   let completed = 0;
+  let wanted = 0;
   for (const task of view.tasksOfService(service.id)) {
+    if (task.jobIteration !== service.jobStatus?.iteration) continue;
     if (task.status.state === TaskState.complete) completed++;
     else if (isRunning(view, task)) running++;
+    if (isWantedHere(view, task)) wanted++;
   }
-  return {
-    RunningTasks: running,
-    DesiredTasks: service.spec.Mode.Replicated?.Replicas ?? 1,
-    CompletedTasks: completed,
-  };
+  return { RunningTasks: running, DesiredTasks: desiredTasks(service, wanted), CompletedTasks: completed };
+}
+
+/** Of a global service: as many as there are nodes to have one, which is as many as are wanted. */
+function desiredTasks({ spec }: Service, wanted: number): number {
+  if (spec.Mode.Replicated !== undefined) return spec.Mode.Replicated.Replicas ?? 1;
+  return spec.Mode.ReplicatedJob === undefined ? wanted : jobSizeOf(spec).maxConcurrent;
+}
+
+/** One per place: a task that takes over does not count beside the one it takes over from, nor one whose node is down. */
+function isWantedHere(view: ClusterView, task: Task): boolean {
+  if (task.desired > TaskState.complete) return false;
+  const old = task.handover === undefined ? undefined : view.get('task', task.replaces ?? '');
+  if (old !== undefined && old.desired <= TaskState.complete) return false;
+  return view.get('node', task.nodeId)?.status.state !== 'down';
 }
 
 function isRunning(view: ClusterView, task: Task): boolean {

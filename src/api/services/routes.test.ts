@@ -148,11 +148,126 @@ describe('POST /services/{id}/update', () => {
     expect([answer.status, answer.body]).toEqual([status, { message }]);
   });
 
-  test('rollback is refused by name', async () => {
+  test('rollback=previous brings the previous spec back, whatever the body says; a second one takes it back', async () => {
     const api = await TestApi.make();
     const id = await api.service(web());
-    const answer = await api.post(`/services/${id}/update?version=1&rollback=previous`, web());
-    expect([answer.status, answer.body]).toEqual([501, { message: 'service rollback is not supported yet' }]);
+    const image = () => api.node.store.view.get('service', id)?.spec.TaskTemplate.ContainerSpec.Image;
+    const version = () => api.node.store.view.get('service', id)?.meta.version ?? 0;
+    const changed = web({ TaskTemplate: { ContainerSpec: { Image: 'nginx:2' } } });
+    await api.post(`/services/${id}/update?version=${version()}`, changed);
+    for (const expected of ['nginx:latest', 'nginx:2']) {
+      const answer = await api.post(
+        `/services/${id}/update?version=${version()}&rollback=previous`,
+        web({ Name: 'x' }),
+      );
+      expect([answer.status, answer.body, image()]).toEqual([200, { Warnings: null }, expected]);
+      expect((await api.get(`/services/${id}`)).body['UpdateStatus']).toMatchObject({
+        State: 'rollback_started',
+        Message: 'manually requested rollback',
+        StartedAt: expect.any(String),
+      });
+    }
+  });
+
+  test('a rollback needs a previous spec, the version that was read and a known word', async () => {
+    const api = await TestApi.make();
+    const id = await api.service(web());
+    const { version } = api.node.store.view.get('service', id)?.meta ?? { version: 0 };
+    const none = await api.post(`/services/${id}/update?version=${version}&rollback=previous`, web());
+    expect([none.status, none.body]).toEqual([400, { message: 'service web does not have a previous spec' }]);
+    const stale = await api.post(`/services/${id}/update?version=1&rollback=previous`, web());
+    expect(stale.body).toEqual({ message: 'update out of sequence' });
+    const odd = await api.post(`/services/${id}/update?version=${version}&rollback=next`, web());
+    expect([odd.status, odd.body]).toEqual([400, { message: 'unrecognized rollback option next' }]);
+  });
+
+  test('resets the update status before it answers: a client that looks next must not see the one before', async () => {
+    const api = await TestApi.make();
+    const id = await api.service(web());
+    await api.node.store.transact((tx) => {
+      const { meta: _, ...draft } = tx.get('service', id) ?? expect.fail();
+      tx.update('service', { ...draft, updateStatus: { state: 'completed', message: 'update completed' } });
+    });
+    const { version } = api.node.store.view.get('service', id)?.meta ?? { version: 0 };
+    await api.post(`/services/${id}/update?version=${version}`, web({ Labels: { a: 'b' } }));
+    expect((await api.get(`/services/${id}`)).body).not.toHaveProperty('UpdateStatus');
+  });
+
+  test('warns that start-first and host-mode ports do not go well together', async () => {
+    const api = await TestApi.make();
+    const port = { TargetPort: 80, PublishedPort: 80, PublishMode: 'host' };
+    const body = web({ UpdateConfig: { Parallelism: 1, Order: 'start-first' }, EndpointSpec: { Ports: [port] } });
+    const { body: answer } = await api.post('/services/create', body);
+    expect(answer['Warnings']).toEqual([
+      'update order start-first with host-mode ports: a new task can only start on a node that has none yet',
+    ]);
+  });
+});
+
+describe('/tscluster/services/{id}', () => {
+  async function withHistory(images: number) {
+    const api = await TestApi.make();
+    const id = await api.service(web({ Mode: { Replicated: { Replicas: 2 } } }));
+    const service = () => api.node.store.view.get('service', id);
+    const update = async (change: object) => {
+      const answer = await api.post(`/services/${id}/update?version=${service()?.meta.version}`, web(change));
+      expect(answer.status).toBe(200);
+    };
+    for (let at = 2; at <= images; at++)
+      await update({
+        TaskTemplate: { ContainerSpec: { Image: `nginx:${at}` } },
+        Mode: { Replicated: { Replicas: 2 } },
+      });
+    const history = async () =>
+      (await api.get('/tscluster/services/web/history')).body as unknown as {
+        Revision: number;
+        Spec: { TaskTemplate: { ContainerSpec: { Image: string } } };
+      }[];
+    return { api, id, service, update, history };
+  }
+
+  test('history lists the spec of now and the earlier ones, the newest first; scaling makes none', async () => {
+    const { update, history } = await withHistory(3);
+    await update({ TaskTemplate: { ContainerSpec: { Image: 'nginx:3' } }, Mode: { Replicated: { Replicas: 7 } } });
+    expect((await history()).map(({ Revision, Spec }) => [Revision, Spec.TaskTemplate.ContainerSpec.Image])).toEqual([
+      [3, 'nginx:3'],
+      [2, 'nginx:2'],
+      [1, 'nginx:latest'],
+    ]);
+  });
+
+  test('ten earlier specs are kept, and go with the service', async () => {
+    const { api, id, history } = await withHistory(15);
+    expect((await history()).map(({ Revision }) => Revision)).toEqual([15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5]);
+    await api.delete(`/services/${id}`);
+    expect(api.node.store.view.count('revision')).toBe(0);
+    const gone = await api.get('/tscluster/services/web/history');
+    expect([gone.status, gone.body]).toEqual([404, { message: 'service web not found' }]);
+  });
+
+  test('rollback to a number brings that spec back, but not its number of replicas, as a new revision', async () => {
+    const { api, id, service, update, history } = await withHistory(3);
+    await update({ TaskTemplate: { ContainerSpec: { Image: 'nginx:3' } }, Mode: { Replicated: { Replicas: 7 } } });
+    const answer = await api.post(`/tscluster/services/${id}/rollback?version=${service()?.meta.version}&to=1`, {});
+    expect([answer.status, answer.body]).toEqual([200, { Warnings: null }]);
+    expect(service()?.spec).toMatchObject({
+      TaskTemplate: { ContainerSpec: { Image: 'nginx:latest' } },
+      Mode: { Replicated: { Replicas: 7 } },
+    });
+    expect(service()?.updateStatus?.state).toBe('rollback_started');
+    expect((await history()).map(({ Revision }) => Revision)).toEqual([4, 3, 2, 1]);
+  });
+
+  test.each([
+    ['to=2', 400, 'service web is at revision 2'],
+    ['to=9', 404, 'service web has no revision 9: kept are 1'],
+    ['to=0', 400, "invalid revision '0'"],
+    ['to=x', 400, "invalid revision 'x'"],
+    ['', 400, "invalid revision ''"],
+  ])('rollback with %j is refused', async (query, status, message) => {
+    const { api, id, service } = await withHistory(2);
+    const answer = await api.post(`/tscluster/services/${id}/rollback?version=${service()?.meta.version}&${query}`, {});
+    expect([answer.status, answer.body]).toEqual([status, { message }]);
   });
 });
 
@@ -245,5 +360,59 @@ describe('GET /services/{id}', () => {
       },
       UpdateConfig: { Parallelism: 1, Monitor: 5_000_000_000, Order: 'stop-first', FailureAction: 'pause' },
     });
+  });
+});
+
+describe('ServiceStatus and JobStatus by mode', () => {
+  const status = async (api: TestApi) => (await api.get('/services?status=true')).body[0]?.['ServiceStatus'];
+
+  test('of a global service as many are desired as are wanted on nodes that are not down', async () => {
+    const api = await TestApi.make();
+    const id = await api.service(web({ Mode: { Global: {} } }));
+    await api.node.addNode('n2', { status: { state: 'down', message: '', addr: '', since: 0 } });
+    await api.node.addTask('t1', id, { slot: 0, pinned: true });
+    await api.node.addTask('t2', id, { slot: 0, pinned: true, nodeId: 'n2' });
+    await api.node.addTask('t3', id, { slot: 0, pinned: true, desired: TaskState.shutdown });
+    await api.node.addTask('t4', id, {
+      slot: 0,
+      pinned: true,
+      handover: 'start-first',
+      replaces: 't1',
+      status: { state: TaskState.starting, timestamp: 0, message: '', err: '' },
+    });
+    expect(await status(api)).toEqual({ RunningTasks: 1, DesiredTasks: 1, CompletedTasks: 0 });
+    expect((await api.get('/services/web')).body).not.toHaveProperty('JobStatus');
+    expect((await api.get('/tasks/t1')).body).not.toHaveProperty('Slot');
+  });
+
+  test('of a job only the current execution counts, and both sizes are told', async () => {
+    const api = await TestApi.make();
+    const id = await api.service(web({ Mode: { ReplicatedJob: { MaxConcurrent: 2 } } }));
+    const done = { state: TaskState.complete, timestamp: 0, message: 'finished', err: '' } as const;
+    const desired = TaskState.complete;
+    await api.node.addTask('t1', id, { slot: 0, jobIteration: 0, desired, status: done });
+    await api.node.addTask('t2', id, { slot: 1, jobIteration: 0, desired });
+    await api.node.addTask('t3', id, { slot: 1, jobIteration: 7, desired });
+    expect(await status(api)).toEqual({ RunningTasks: 1, DesiredTasks: 2, CompletedTasks: 1 });
+    const { body } = await api.get(`/services/${id}`);
+    expect(body).toMatchObject({
+      Spec: { Mode: { ReplicatedJob: { MaxConcurrent: 2, TotalCompletions: 2 } } },
+      JobStatus: { JobIteration: { Index: 0 }, LastExecution: expect.stringMatching(/Z$/) },
+    });
+    expect((await api.get('/tasks/t1')).body).toMatchObject({ JobIteration: { Index: 0 }, DesiredState: 'complete' });
+    const upToDate = await api.get(`/tasks?filters=${filters({ '_up-to-date': ['true'] })}`);
+    expect(upToDate.body.map((task) => task['ID'])).toEqual(['t1', 't2']);
+  });
+
+  test('of a global job those of the current execution are desired, done or not', async () => {
+    const api = await TestApi.make();
+    const id = await api.service(web({ Mode: { GlobalJob: {} } }));
+    const pinned = { slot: 0, pinned: true, jobIteration: 0, desired: TaskState.complete } as const;
+    await api.node.addTask('t1', id, pinned);
+    await api.node.addTask('t2', id, {
+      ...pinned,
+      status: { state: TaskState.complete, timestamp: 0, message: '', err: '' },
+    });
+    expect(await status(api)).toEqual({ RunningTasks: 1, DesiredTasks: 2, CompletedTasks: 1 });
   });
 });

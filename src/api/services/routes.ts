@@ -3,6 +3,7 @@ import { ClusterError } from '../../lib/errors.ts';
 import { lookup } from '../../model/lookup.ts';
 import type { Service } from '../../model/objects.ts';
 import type { ClusterView } from '../../model/view.ts';
+import { explainService } from '../../scheduler/index.ts';
 import { jsonArray, memoJson, withMember } from '../cache.ts';
 import { type ApiContext, freshView, manager } from '../context.ts';
 import { decodeBody } from '../decode.ts';
@@ -50,6 +51,21 @@ export function serviceRoutes(app: FastifyInstance, context: ApiContext): void {
     refuseCredentials(request);
     const { warnings } = await backend.call('service.update', { id: pathId(request), version, spec, rollback });
     return respond.json(reply, { Warnings: warnings.length > 0 ? warnings : null });
+  });
+
+  // A path of its own: a daemon that does not know it changes nothing.
+  app.post('/tscluster/services/dry-run', async (request, reply) => {
+    const backend = manager(context);
+    const id = param(request, 'service');
+    const spec = decodeBody(request.body, serviceSpec);
+    const { warnings, forecast } = await backend.call('service.dryRun', { spec, ...(id === '' ? {} : { id }) });
+    return respond.json(reply, { Warnings: warnings.length > 0 ? warnings : null, Forecast: forecast });
+  });
+
+  app.get('/tscluster/services/:id/explain', (request, reply) => {
+    const view = freshView(context);
+    const service = lookup(view, 'service', pathId(request));
+    return respond.json(reply, explainService(view, service, context.clock.now()));
   });
 
   app.delete('/services/:id', async (request, reply) => {

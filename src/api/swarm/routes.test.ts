@@ -27,6 +27,19 @@ describe('POST /swarm/update', () => {
     expect((await api.get('/swarm')).body['JoinTokens']).toEqual({ Worker: 'token-1', Manager: 'manager-0' });
   });
 
+  test('how long nodes may be silent is a label, checked against the heartbeat', async () => {
+    const api = await TestApi.make();
+    const ask = async (grace: string, period = 1e9) => {
+      const wish = { Labels: { 'tscluster.node-grace': grace }, Dispatcher: { HeartbeatPeriod: period } };
+      const { status, body } = await post(api, '', wish);
+      return [status, body['message']];
+    };
+    expect(await ask('20s')).toEqual([200, undefined]);
+    expect(await ask('soon')).toEqual([400, 'label tscluster.node-grace: invalid duration "soon"']);
+    expect(await ask('11m')).toEqual([400, 'label tscluster.node-grace: at most 10m, not "11m"']);
+    expect(await ask('3s', 2e9)).toEqual([400, 'label tscluster.node-grace: "3s" is less than two heartbeat periods']);
+  });
+
   test('stores settings that are used, refuses others by name', async () => {
     const api = await TestApi.make();
     expect((await post(api, '', { Orchestration: { TaskHistoryRetentionLimit: 1 } })).status).toBe(200);

@@ -1,11 +1,10 @@
 import type { FastifyInstance } from 'fastify';
 import { ClusterError } from '../../lib/errors.ts';
-import { sameEndpoint, sameTaskSpec } from '../../model/equal.ts';
 import { lookup } from '../../model/lookup.ts';
 import type { Service, Task } from '../../model/objects.ts';
 import { stateName, stateOf } from '../../model/task-state.ts';
 import type { ClusterView } from '../../model/view.ts';
-import { constraintsMatch } from '../../scheduler/index.ts';
+import { explainTask, isUpToDate as matchesSpec } from '../../scheduler/index.ts';
 import { jsonArray, memoJson } from '../cache.ts';
 import { type ApiContext, freshView } from '../context.ts';
 import { type Filters, parseFilters } from '../filters.ts';
@@ -25,6 +24,11 @@ export function taskRoutes(app: FastifyInstance, context: ApiContext): void {
       reply,
       cache.get(view, `tasks ${text}`, () => listTasks(view, text)),
     );
+  });
+
+  app.get('/tscluster/tasks/:id/explain', (request, reply) => {
+    const view = freshView(context);
+    return respond.json(reply, explainTask(view, lookup(view, 'task', pathId(request)), context.clock.now()));
   });
 
   app.get('/tasks/:id', (request, reply) => {
@@ -81,7 +85,7 @@ function matches(view: ClusterView, task: Task, filters: Filters): boolean {
 }
 
 function taskName(task: Task): string {
-  return `${task.serviceName}.${task.slot > 0 ? task.slot : task.nodeId}.${task.id}`;
+  return `${task.serviceName}.${task.pinned === true ? task.nodeId : task.slot}.${task.id}`;
 }
 
 /** Tasks of a removed service leave the listing by label at once: `docker stack rm --detach=false` waits for exactly that. */
@@ -90,15 +94,9 @@ function hasLabels(service: Service | undefined, filters: Filters): boolean {
   return service !== undefined && filters.labels('label', service.spec.Labels);
 }
 
-/** As the orchestrator judges: a changed placement alone makes stale only what stands where it may not. */
+/** Of a job: made for its current execution. */
 function isUpToDate(view: ClusterView, task: Task, service: Service | undefined): boolean {
   if (service === undefined) return false;
-  if (task.specVersion === service.specVersion) return true;
-  if (!sameEndpoint(task.endpoint, service.spec.EndpointSpec)) return false;
-  const wanted = service.spec.TaskTemplate;
-  if (sameTaskSpec(task.spec, wanted)) return true;
-  const node = view.get('node', task.nodeId);
-  if (node === undefined || !sameTaskSpec({ ...task.spec, Placement: wanted.Placement ?? {} }, wanted)) return false;
-  if ((wanted.Placement?.MaxReplicas ?? 0) !== (task.spec.Placement?.MaxReplicas ?? 0)) return false;
-  return constraintsMatch(wanted.Placement?.Constraints, node);
+  if (service.jobStatus !== undefined) return task.jobIteration === service.jobStatus.iteration;
+  return task.specVersion === service.specVersion || matchesSpec(task, service.spec, view.get('node', task.nodeId));
 }

@@ -1,5 +1,5 @@
 /** The task tables of `service ps`, `node ps` and `stack ps`. */
-import type { ApiTask, Client } from '../../client/index.ts';
+import type { ApiService, ApiTask, Client } from '../../client/index.ts';
 import type { PortConfig } from '../../model/spec.ts';
 import type { Context } from '../context.ts';
 import { type Column, printList } from './table.ts';
@@ -39,10 +39,12 @@ export async function printTasks(
 }
 
 async function resolveRows(client: Client, tasks: readonly ApiTask[], options: TaskListOptions): Promise<Row[]> {
-  const names = options.resolve ? await resolveNames(client, tasks) : { services: new Map(), nodes: new Map() };
+  const names: Names = options.resolve
+    ? await resolveNames(client, tasks)
+    : { services: new Map(), nodes: new Map(), slottedJobs: new Set() };
   const named = tasks.map((task) => ({
     task,
-    name: `${names.services.get(task.ServiceID) ?? task.ServiceID}.${taskSuffix(task)}`,
+    name: `${names.services.get(task.ServiceID) ?? task.ServiceID}.${taskSuffix(task, names.slottedJobs.has(task.ServiceID))}`,
     node: names.nodes.get(task.NodeID ?? '') ?? task.NodeID ?? '',
   }));
   named.sort((a, b) => naturally(a.name, b.name) || (a.task.CreatedAt < b.task.CreatedAt ? 1 : -1));
@@ -50,22 +52,29 @@ async function resolveRows(client: Client, tasks: readonly ApiTask[], options: T
 }
 
 /** Global tasks have no slot: they are told apart by their node; slot 0 of a job is absent on the wire. */
-export function taskSuffix(task: ApiTask): string {
+export function taskSuffix(task: ApiTask, ofJobSlots = false): string {
   if ((task.Slot ?? 0) !== 0) return String(task.Slot);
-  return task.JobIteration !== undefined && task.NodeID === undefined ? '0' : (task.NodeID ?? '0');
+  const isSlot = ofJobSlots || (task.JobIteration !== undefined && task.NodeID === undefined);
+  return isSlot ? '0' : (task.NodeID ?? '0');
 }
 
 export interface Names {
   readonly services: Map<string, string>;
   readonly nodes: Map<string, string>;
+  /** Services whose tasks have slots that count from 0. */
+  readonly slottedJobs: Set<string>;
 }
 
 async function resolveNames(client: Client, tasks: readonly ApiTask[]): Promise<Names> {
-  const names: Names = { services: new Map(), nodes: new Map() };
+  const names: Names = { services: new Map(), nodes: new Map(), slottedJobs: new Set() };
   const serviceIds = new Set(tasks.map((task) => task.ServiceID));
   const nodeIds = new Set(tasks.map((task) => task.NodeID ?? '').filter((id) => id !== ''));
+  const nameOfService = ({ ID, Spec }: ApiService) => {
+    if (Spec.Mode.ReplicatedJob !== undefined) names.slottedJobs.add(ID);
+    return Spec.Name;
+  };
   await Promise.all([
-    ...[...serviceIds].map((id) => learn(names.services, id, async () => (await client.service(id)).Spec.Name)),
+    ...[...serviceIds].map((id) => learn(names.services, id, async () => nameOfService(await client.service(id)))),
     ...[...nodeIds].map((id) => learn(names.nodes, id, async () => nodeName(await client.node(id)))),
   ]);
   return names;

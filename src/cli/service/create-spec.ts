@@ -16,7 +16,7 @@ import { labelMap } from '../options.ts';
 import type { CommonFlags } from './flags.ts';
 import { withDefaultTag } from './image.ts';
 import { type FileReference, parseCredentialSpec } from './parse-values.ts';
-import { defined, healthcheck, logDriver, resources, restartPolicy, updateConfig } from './policies.ts';
+import { defined, flagLabels, healthcheck, logDriver, resources, restartPolicy, updateConfig } from './policies.ts';
 
 export interface CreateFlags extends CommonFlags {
   readonly config?: FileReference[];
@@ -63,7 +63,7 @@ export function createSpec(input: CreateInput): ServiceSpec {
   const ports = (flags.publish ?? []).flat();
   return {
     Name: flags.name ?? '',
-    Labels: labelMap(flags.label),
+    Labels: { ...labelMap(flags.label), ...flagLabels(flags) },
     TaskTemplate: taskSpec(input),
     Mode: mode,
     ...(update === undefined ? {} : { UpdateConfig: update }),

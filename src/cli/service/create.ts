@@ -6,6 +6,7 @@ import { collect, collectAs, collectLabel } from '../options.ts';
 import { type CreateFlags, createSpec } from './create-spec.ts';
 import { readEnvFiles } from './env-file.ts';
 import { addCommonFlags } from './flags.ts';
+import { showForecast } from './forecast.ts';
 import { pinImage } from './image.ts';
 import { parseMount } from './parse-mount.ts';
 import {
@@ -61,6 +62,7 @@ async function createService(
   let spec = await withReferences(ctx, createSpec({ ...given, envFileLines, environment: ctx.env }), flags);
   const client = await ctx.client();
   if (flags.resolveImage) spec = await pinImage(client, spec, (text) => ctx.stderr.write(text));
+  if (flags.dryRun === true) return showForecast(ctx, await client.dryRunService(spec));
   const { ID, Warnings } = await client.createService(spec, auth);
   for (const warning of Warnings ?? []) ctx.stderr.write(`${warning}\n`);
   ctx.stdout.write(`${ID}\n`);

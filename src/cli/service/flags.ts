@@ -7,8 +7,10 @@ export interface CommonFlags {
   readonly capDrop?: string[];
   readonly credentialSpec?: string;
   readonly detach?: boolean;
+  readonly dryRun?: boolean;
   readonly endpointMode?: string;
   readonly entrypoint?: string;
+  readonly failoverDelay?: number;
   readonly healthCmd?: string;
   readonly healthInterval?: number;
   readonly healthRetries?: number;
@@ -54,6 +56,7 @@ export interface CommonFlags {
   readonly updateMonitor?: number;
   readonly updateOrder?: string;
   readonly updateParallelism?: number;
+  readonly updateProgressDeadline?: number;
   readonly user?: string;
   readonly withRegistryAuth?: boolean;
   readonly workdir?: string;
@@ -64,6 +67,12 @@ export function addCommonFlags(command: Command): void {
   addPolicyFlags(command);
   command
     .option('-d, --detach', 'Exit immediately instead of waiting for the service to converge')
+    .option('--dry-run', 'Show the placement that would result, and change nothing')
+    .option(
+      '--failover-delay <duration>',
+      'Time to wait for a node that is down before its tasks are replaced (default 0s)',
+      duration,
+    )
     .option('-q, --quiet', 'Suppress progress output')
     .option('--no-resolve-image', 'Do not query the registry to resolve image digest and supported platforms')
     .option('--with-registry-auth', 'Send registry authentication details to the nodes');
@@ -119,6 +128,11 @@ function addPolicyFlags(command: Command): void {
     .option('--restart-delay <duration>', 'Delay between restart attempts (ns|us|ms|s|m|h)', duration)
     .option('--restart-max-attempts <count>', 'Maximum number of restarts before giving up', uint)
     .option('--restart-window <duration>', 'Window used to evaluate the restart policy (ns|us|ms|s|m|h)', duration);
+  command.option(
+    '--update-progress-deadline <duration>',
+    'Time for a new task to run before it counts as failed (default 10m, 0 = for ever)',
+    duration,
+  );
   for (const [flag, what] of [
     ['update', 'updates'],
     ['rollback', 'task rollbacks'],

@@ -1,6 +1,15 @@
 /** Parts of a service spec that are all or nothing: one flag fills the rest with defaults. Shared by create and update. */
 import { ClusterError } from '../../lib/errors.ts';
-import type { Healthcheck, ResourceRequirements, RestartPolicy, TaskSpec, UpdateConfig } from '../../model/spec.ts';
+import { failoverDelayLabel, progressDeadlineLabel } from '../../model/service-labels.ts';
+import type {
+  Healthcheck,
+  Labels,
+  ResourceRequirements,
+  RestartPolicy,
+  TaskSpec,
+  UpdateConfig,
+} from '../../model/spec.ts';
+import { formatDuration } from '../../stack/values.ts';
 import { labelMap } from '../options.ts';
 import type { CommonFlags } from './flags.ts';
 
@@ -52,6 +61,16 @@ export function updateConfig(
     Order: 'stop-first',
   };
   return { ...defaults, ...current, ...set };
+}
+
+/** Flags that become labels: Docker's spec has no field for them. */
+export function flagLabels({ updateProgressDeadline, failoverDelay }: CommonFlags): Labels {
+  return {
+    ...(updateProgressDeadline === undefined
+      ? {}
+      : { [progressDeadlineLabel]: formatDuration(updateProgressDeadline) }),
+    ...(failoverDelay === undefined ? {} : { [failoverDelayLabel]: formatDuration(failoverDelay) }),
+  };
 }
 
 export function healthcheck(flags: CommonFlags, current: Healthcheck | undefined): Healthcheck | undefined {

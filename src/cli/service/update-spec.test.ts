@@ -60,15 +60,45 @@ describe('service update', () => {
       { EndpointSpec: { Ports: [{ PublishedPort: 9 }, { PublishedPort: 8080 }] } },
     ],
     [{ updateDelay: 1 }, { UpdateConfig: { Parallelism: 1, Delay: 1, Order: 'stop-first' } }],
+    [
+      { updateParallelism: 0, updateFailureAction: 'rollback', updateMonitor: 7, updateMaxFailureRatio: 0.2 },
+      { UpdateConfig: { Parallelism: 0, FailureAction: 'rollback', Monitor: 7, MaxFailureRatio: 0.2 } },
+    ],
+    [{ updateOrder: 'start-first' }, { UpdateConfig: { Order: 'start-first', FailureAction: 'pause' } }],
+    [
+      { rollbackParallelism: 2, rollbackOrder: 'start-first', rollbackDelay: 3 },
+      { RollbackConfig: { Parallelism: 2, Order: 'start-first', Delay: 3, FailureAction: 'pause', Monitor: 5e9 } },
+    ],
+    [
+      { updateProgressDeadline: 90e9 },
+      { Labels: { a: 'b', c: 'd', 'tscluster.update.progress-deadline': '1m30s' }, Mode: spec.Mode },
+    ],
+    [{ updateProgressDeadline: 0 }, { Labels: { 'tscluster.update.progress-deadline': '0s' } }],
   ])('%j', (flags, expected) => {
     expect(update(flags)).toMatchObject(expected);
   });
 
   test.each<[Partial<UpdateFlags>, string]>([
-    [{ maxConcurrent: 2 }, '--max-concurrent'],
+    [{ maxConcurrent: 2 }, 'max-concurrent can only be used with replicated-job mode'],
     [{ genericResourceRm: ['gpu'] }, 'could not find generic-resource `gpu` to remove it'],
     [{ healthcheck: false, healthCmd: 'x' }, '--no-healthcheck conflicts'],
   ])('%j is refused', (flags, message) => {
     expect(() => update(flags)).toThrow(message);
+  });
+
+  const job: ServiceSpec = { ...spec, Mode: { ReplicatedJob: { MaxConcurrent: 1, TotalCompletions: 9 } } };
+  const updateJob = (flags: Partial<UpdateFlags>) =>
+    updateSpec(job, { healthcheck: true, resolveImage: true, ...flags }, {});
+
+  test('a job can run more tasks at a time', () => {
+    expect(updateJob({ maxConcurrent: 3 }).Mode).toEqual({ ReplicatedJob: { MaxConcurrent: 3, TotalCompletions: 9 } });
+  });
+
+  test.each<[Partial<UpdateFlags>, string]>([
+    [{ replicas: 2 }, 'replicas can only be used with replicated mode'],
+    [{ updateDelay: 1 }, 'update and rollback configuration is not supported for jobs'],
+    [{ rollbackOrder: 'start-first' }, 'update and rollback configuration is not supported for jobs'],
+  ])('of a job with %j is refused', (flags, message) => {
+    expect(() => updateJob(flags)).toThrow(message);
   });
 });

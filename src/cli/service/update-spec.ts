@@ -22,7 +22,7 @@ import { resolveEnv } from './create-spec.ts';
 import type { CommonFlags } from './flags.ts';
 import { withDefaultTag } from './image.ts';
 import { type FileReference, parseCredentialSpec } from './parse-values.ts';
-import { defined, healthcheck, logDriver, resources, restartPolicy, updateConfig } from './policies.ts';
+import { defined, flagLabels, healthcheck, logDriver, resources, restartPolicy, updateConfig } from './policies.ts';
 
 export interface UpdateFlags extends CommonFlags {
   readonly args?: string;
@@ -72,9 +72,11 @@ type Variables = Readonly<Record<string, string | undefined>>;
 export function updateSpec(spec: ServiceSpec, flags: UpdateFlags, environment: Variables): ServiceSpec {
   const update = updateConfig(flags, 'update', spec.UpdateConfig);
   const rollback = updateConfig(flags, 'rollback', spec.RollbackConfig);
+  if ((spec.Mode.ReplicatedJob ?? spec.Mode.GlobalJob) !== undefined && (update ?? rollback) !== undefined)
+    throw new ClusterError('invalid', 'update and rollback configuration is not supported for jobs');
   return {
     ...spec,
-    Labels: labels(spec.Labels, flags.labelAdd, flags.labelRm),
+    Labels: { ...labels(spec.Labels, flags.labelAdd, flags.labelRm), ...flagLabels(flags) },
     TaskTemplate: task(spec, flags, environment),
     Mode: mode(spec.Mode, flags),
     ...(update === undefined ? {} : { UpdateConfig: update }),
@@ -84,16 +86,18 @@ export function updateSpec(spec: ServiceSpec, flags: UpdateFlags, environment: V
 }
 
 function mode(current: ServiceMode, { replicas, maxConcurrent }: UpdateFlags): ServiceMode {
-  if (maxConcurrent !== undefined) {
-    throw new ClusterError(
-      'unimplemented',
-      'changing --max-concurrent of a service is not supported: create the job again',
-    );
-  }
+  if (maxConcurrent !== undefined) return { ReplicatedJob: { ...jobOf(current), MaxConcurrent: maxConcurrent } };
   if (replicas === undefined) return current;
   if (current.Replicated === undefined)
     throw new ClusterError('invalid', 'replicas can only be used with replicated mode');
   return { Replicated: { ...current.Replicated, Replicas: replicas } };
+}
+
+/** Docker's client takes the flag and does nothing with it. */
+function jobOf({ ReplicatedJob }: ServiceMode): NonNullable<ServiceMode['ReplicatedJob']> {
+  if (ReplicatedJob === undefined)
+    throw new ClusterError('invalid', 'max-concurrent can only be used with replicated-job mode');
+  return ReplicatedJob;
 }
 
 function task(spec: ServiceSpec, flags: UpdateFlags, environment: Variables): TaskSpec {

@@ -13,6 +13,7 @@ import type { Context } from '../context.ts';
 import { CliError } from '../failure.ts';
 import { collect, collectAs, collectLabel } from '../options.ts';
 import { addCommonFlags } from './flags.ts';
+import { showForecast } from './forecast.ts';
 import { pinImage } from './image.ts';
 import { parseMount } from './parse-mount.ts';
 import {
@@ -87,6 +88,10 @@ async function update(
     return rollback(ctx, name, flags);
   }
   const client = await ctx.client();
+  if (flags.dryRun === true) {
+    const service = await client.service(name);
+    return showForecast(ctx, await client.dryRunService(await changed(ctx, service, flags), service.ID));
+  }
   const auth =
     flags.withRegistryAuth === true
       ? await registryAuth(ctx, flags.image ?? (await client.service(name)).Spec.TaskTemplate.ContainerSpec.Image)

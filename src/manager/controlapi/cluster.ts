@@ -1,4 +1,7 @@
 import { ClusterError } from '../../lib/errors.ts';
+import { nodeGraceLabel, nodeGraceMaxMs } from '../../model/cluster-labels.ts';
+import { nanosToMs } from '../../model/defaults.ts';
+import { durationMs } from '../../model/duration.ts';
 import type { ClusterSpec } from '../../model/spec.ts';
 import { checkVersion, type Handler, invalid, unsupported } from './context.ts';
 
@@ -30,7 +33,19 @@ function checkClusterSpec(spec: ClusterSpec, stored: ClusterSpec): void {
   if (spec.Dispatcher.HeartbeatPeriod < 0) throw invalid('heartbeat time period cannot be a negative duration');
   if (spec.Dispatcher.HeartbeatPeriod === 0) throw invalid('heartbeat time period cannot be zero');
   if (!Number.isSafeInteger(spec.Orchestration.TaskHistoryRetentionLimit)) throw invalid('invalid task history limit');
+  checkNodeGrace(spec);
   checkRaft(spec, stored);
+}
+
+function checkNodeGrace({ Labels: labels, Dispatcher: { HeartbeatPeriod } }: ClusterSpec): void {
+  const text = labels !== undefined && Object.hasOwn(labels, nodeGraceLabel) ? labels[nodeGraceLabel] : undefined;
+  if (text === undefined) return;
+  const graceMs = durationMs(text);
+  if (graceMs === undefined) throw invalid(`label ${nodeGraceLabel}: invalid duration "${text}"`);
+  if (graceMs > nodeGraceMaxMs) throw invalid(`label ${nodeGraceLabel}: at most 10m, not "${text}"`);
+  if (graceMs < 2 * nanosToMs(HeartbeatPeriod)) {
+    throw invalid(`label ${nodeGraceLabel}: "${text}" is less than two heartbeat periods`);
+  }
 }
 
 /** The managers read these at their start, from their own defaults: changing one here would be without effect. */

@@ -112,17 +112,33 @@ describe('a service is refused', () => {
     ["invalid: key 'x!' is invalid", template({ Placement: { Constraints: ['x! == y'] } })],
     ['unimplemented: log driver "syslog" is not supported yet', template({ LogDriver: { Name: 'syslog' } })],
     ['invalid: must specify only one service mode', spec({ Mode: { Replicated: {}, Global: {} } })],
-    ['unimplemented: service mode global is not supported yet', spec({ Mode: { Global: {} } })],
-    ['unimplemented: service mode replicated-job is not supported yet', spec({ Mode: { ReplicatedJob: {} } })],
-    ['unimplemented: service mode global-job is not supported yet', spec({ Mode: { GlobalJob: {} } })],
-    ['unimplemented: UpdateConfig.Parallelism other than 1 is not supported yet', update({ Parallelism: 0 })],
-    ['unimplemented: UpdateConfig.Delay is not supported yet', update({ Delay: 1 })],
-    ['unimplemented: UpdateConfig.Order "start-first" is not supported yet', update({ Order: 'start-first' })],
+    ['invalid: Total completed jobs must be non-negative', spec({ Mode: { ReplicatedJob: { TotalCompletions: -1 } } })],
+    ['invalid: Maximum concurrent jobs must be non-negative', spec({ Mode: { ReplicatedJob: { MaxConcurrent: -1 } } })],
     [
-      'unimplemented: UpdateConfig.FailureAction "rollback" is not supported yet',
-      update({ FailureAction: 'rollback' }),
+      'invalid: Jobs may not have an update config',
+      spec({ Mode: { GlobalJob: {} }, UpdateConfig: { Parallelism: 1 } }),
     ],
+    [
+      'invalid: label tscluster.failover-delay: invalid duration "soon"',
+      spec({ Labels: { 'tscluster.failover-delay': 'soon' } }),
+    ],
+    [
+      'invalid: label tscluster.failover-delay: at most 24h, not "25h"',
+      spec({ Labels: { 'tscluster.failover-delay': '25h' } }),
+    ],
+    [
+      'invalid: label tscluster.failover-delay: tasks of a global service do not move',
+      spec({ Mode: { Global: {} }, Labels: { 'tscluster.failover-delay': '1m' } }),
+    ],
+    ['invalid: TaskSpec: update-delay cannot be negative', update({ Delay: -1 })],
+    ['invalid: TaskSpec: update-monitor cannot be negative', update({ Monitor: -1 })],
+    ['invalid: unrecognized update failure action shrug', update({ FailureAction: 'shrug' })],
     ['invalid: unrecognized update order sideways', update({ Order: 'sideways' })],
+    ['invalid: unrecognized update order up', spec({ RollbackConfig: { Parallelism: 1, Order: 'up' } })],
+    [
+      'invalid: label tscluster.update.progress-deadline: invalid duration "never"',
+      spec({ Labels: { 'tscluster.update.progress-deadline': 'never' } }),
+    ],
     [
       'invalid: TaskSpec: update-maxfailureratio cannot be less than 0 or bigger than 1',
       update({ MaxFailureRatio: 2 }),
@@ -164,6 +180,21 @@ describe('a service is accepted', () => {
       'with the update config that docker stack deploy sends',
       update({ Order: '', FailureAction: '', MaxFailureRatio: 0 }),
     ],
+    [
+      'with every wish about its updates',
+      spec({
+        UpdateConfig: {
+          Parallelism: 0,
+          Delay: 1e9,
+          Monitor: 1,
+          FailureAction: 'rollback',
+          MaxFailureRatio: 0.5,
+          Order: 'start-first',
+        },
+        RollbackConfig: { Parallelism: 2, FailureAction: 'continue' },
+        Labels: { 'tscluster.update.progress-deadline': '5m' },
+      }),
+    ],
     ['with the same port for tcp and udp', ports(tcp, { ...tcp, Protocol: 'udp' })],
     ['with privileges full of nothing', container({ Privileges: { NoNewPrivileges: false, SELinuxContext: {} } })],
     [
@@ -178,10 +209,28 @@ describe('a service is accepted', () => {
       container({ Hostname: '{{.Service.Name}}-{{ .Task.Slot }}', Env: ['A={{index .Service.Labels "a"}}'] }),
     ],
     ['with zero replicas', spec({ Mode: { Replicated: { Replicas: 0 } } })],
+    ['in mode global', spec({ Mode: { Global: {} } })],
+    ['as a replicated job of which the sizes are left to us', spec({ Mode: { ReplicatedJob: {} } })],
+    ['as a global job', spec({ Mode: { GlobalJob: {} } })],
+    ['with a failover delay', spec({ Labels: { 'tscluster.failover-delay': '1m30s' } })],
   ])('%s', async (_, given) => {
     const { control, view } = world();
     const { id } = await control.call('service.create', { spec: given });
     expect(view.get('service', id)?.specVersion).toBe(1);
+  });
+
+  test('a job is executed anew by each change of its spec; other services have no such status', async () => {
+    const { control, view } = world();
+    const job = spec({ Name: 'job', Mode: { ReplicatedJob: { MaxConcurrent: 2, TotalCompletions: 5 } } });
+    const { id } = await control.call('service.create', { spec: job });
+    expect(view.get('service', id)?.jobStatus?.iteration).toBe(0);
+    for (const round of [1, 2]) {
+      const version = view.get('service', id)?.meta.version ?? 0;
+      await control.call('service.update', { id, version, spec: { ...job, Labels: { round: String(round) } } });
+      expect(view.get('service', id)?.jobStatus?.iteration).toBe(round);
+    }
+    const web = await control.call('service.create', { spec: spec() });
+    expect(view.get('service', web.id)?.jobStatus).toBeUndefined();
   });
 
   test('two at once with one name: one wins, the other hears that the name is taken', async () => {
@@ -265,6 +314,34 @@ describe('service.update', () => {
     });
     await change(spec());
     expect(service()?.updateStatus).toBeUndefined();
+  });
+
+  test('scaling in the middle of an update leaves it as it stands, and what to roll back to, at the new scale', async () => {
+    const { store, id, change, service } = await made();
+    await change(container({ Image: 'nginx:2' }));
+    const updateStatus = { state: 'updating', startedAt: 1, message: 'update in progress' } as const;
+    const updateProgress = { total: 1, failed: [1] };
+    await store.transact((tx) => {
+      const { meta: _, ...draft } = tx.get('service', id) ?? expect.fail();
+      tx.update('service', { ...draft, updateStatus, updateProgress });
+    });
+    const Mode = { Replicated: { Replicas: 9 } };
+    await change({ ...container({ Image: 'nginx:2' }), Mode });
+    expect(service()).toMatchObject({ updateStatus, updateProgress, specVersion: 2, revision: 2 });
+    expect(service()?.previousSpec).toMatchObject({ Mode, TaskTemplate: { ContainerSpec: { Image: 'nginx' } } });
+  });
+
+  test('a rollback whose spec refers to what is gone is refused', async () => {
+    const { control, view, id, change, service } = await made();
+    const secret = await control.call('secret.create', { spec: { Name: 's', Labels: {}, Data: 'YQ==' } });
+    const use = { SecretID: secret.id, SecretName: 's', File: { Name: 's', UID: '0', GID: '0', Mode: 292 } };
+    await change(container({ Secrets: [use] }));
+    await change(container({}));
+    await control.call('secret.remove', { id: secret.id });
+    const version = service()?.meta.version ?? 0;
+    const call = control.call('service.update', { id, version, spec: spec(), rollback: true });
+    expect(await refusal(call)).toBe('invalid: secret not found: s');
+    expect(view.get('service', id)?.updateStatus).toBeUndefined();
   });
 
   test('two with the same version: one wins', async () => {

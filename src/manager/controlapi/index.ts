@@ -7,17 +7,20 @@ import { ClusterError } from '../../lib/errors.ts';
 import type { Control, ControlMethod, ControlRequest, ControlResponse } from '../../model/control.ts';
 import { updateCluster } from './cluster.ts';
 import type { ControlApiOptions, Handler } from './context.ts';
+import { dryRunService } from './dry-run.ts';
 import { createConfig, createSecret, removeConfig, removeSecret, updateConfig, updateSecret } from './files.ts';
 import { createNetwork, removeNetwork } from './network.ts';
 import { removeNode, updateNode } from './node.ts';
 import { checkPlan } from './rehearse.ts';
-import { createService, removeService, updateService } from './service.ts';
+import { createService, removeService, rollbackService, updateService } from './service.ts';
 
 export type { ControlApiOptions } from './context.ts';
 
 const handlers: { readonly [M in ControlMethod]: Handler<M> } = {
   'service.create': createService,
   'service.update': updateService,
+  'service.rollback': rollbackService,
+  'service.dryRun': dryRunService,
   'service.remove': removeService,
   'secret.create': createSecret,
   'secret.update': updateSecret,

@@ -1,10 +1,15 @@
 import { ClusterError } from '../../lib/errors.ts';
 import { newId } from '../../lib/ids.ts';
-import { sameEndpoint, sameTaskSpec } from '../../model/equal.ts';
+import { hostPortsOf } from '../../model/defaults.ts';
+import { jobStatusAfter } from '../../model/job.ts';
 import { lookup } from '../../model/lookup.ts';
 import type { Service } from '../../model/objects.ts';
+import { revisionsOf } from '../../model/revisions.ts';
 import type { ServiceMode, ServiceSpec } from '../../model/spec.ts';
-import { checkVersion, type Handler, unsupported } from './context.ts';
+import { manualRollbackMessage, respecced, rolledBack } from '../../model/update.ts';
+import type { Store, Transaction } from '../store/port.ts';
+import { dropRevisions, keepRevision } from '../store/revisions.ts';
+import { checkVersion, type Handler, invalid } from './context.ts';
 import { inventName, nameTaken } from './names.ts';
 import { resolveReferences } from './references.ts';
 import { checkServiceSpec } from './task-spec.ts';
@@ -17,13 +22,13 @@ export const createService: Handler<'service.create'> = async ({ store, random }
     checkServiceSpec(given);
     if (tx.serviceByName(name) !== undefined) throw nameTaken('service', name);
     const { spec, warnings } = resolveReferences(tx, given);
-    tx.create('service', { id, spec, specVersion: 1 });
-    return { id, warnings };
+    tx.create('service', { id, spec, specVersion: 1, ...jobStatusAfter(undefined, spec, tx.now) });
+    return { id, warnings: [...warnings, ...updateWarnings(spec)] };
   });
 };
 
 export const updateService: Handler<'service.update'> = async ({ store }, request) => {
-  if (request.rollback) throw unsupported('service rollback is');
+  if (request.rollback) return rollBack(store, request, previousOf);
   const given = normal(request.spec);
   return store.transact((tx) => {
     const service = lookup(tx, 'service', request.id);
@@ -31,28 +36,72 @@ export const updateService: Handler<'service.update'> = async ({ store }, reques
     checkImmutable(service, given);
     checkServiceSpec(given);
     const { spec, warnings } = resolveReferences(tx, given);
-    tx.update('service', {
-      id: service.id,
-      spec,
-      previousSpec: service.spec,
-      specVersion: nextSpecVersion(service, spec),
-    });
-    return { warnings };
+    const draft = respecced(service, spec, tx.now);
+    if (draft.revision !== service.revision) keepRevision(tx, service);
+    tx.update('service', draft);
+    return { warnings: [...warnings, ...updateWarnings(spec)] };
   });
 };
 
+export const rollbackService: Handler<'service.rollback'> = async ({ store }, request) =>
+  rollBack(store, request, (tx, service) => revisionOf(tx, service, request.to));
+
+/** The spec that is gone back to is checked like any other: what it refers to may be gone. */
+function rollBack(
+  store: Store,
+  request: { readonly id: string; readonly version: number },
+  choose: (tx: Transaction, service: Service) => ServiceSpec,
+): Promise<{ warnings: string[] }> {
+  return store.transact((tx) => {
+    const service = lookup(tx, 'service', request.id);
+    checkVersion(service, request.version);
+    const { spec, warnings } = resolveReferences(tx, choose(tx, service));
+    keepRevision(tx, service);
+    const rollback = { spec, message: manualRollbackMessage, startedAt: tx.now, by: 'user' } as const;
+    tx.update('service', rolledBack(service, rollback, tx.now));
+    return { warnings: [...warnings, ...updateWarnings(spec)] };
+  });
+}
+
+function previousOf(_tx: Transaction, { spec, previousSpec }: Service): ServiceSpec {
+  if (previousSpec === undefined) throw invalid(`service ${spec.Name} does not have a previous spec`);
+  return previousSpec;
+}
+
+/** As it was, but for how many tasks are wanted: who goes back to older code does not mean older load. */
+function revisionOf(tx: Transaction, service: Service, number: number): ServiceSpec {
+  const { Name, Mode } = service.spec;
+  if (number === (service.revision ?? 1)) throw invalid(`service ${Name} is at revision ${number}`);
+  const kept = revisionsOf(tx, service.id);
+  const found = kept.find((revision) => revision.number === number);
+  if (found !== undefined) return { ...found.spec, Mode };
+  const numbers = kept.map((revision) => revision.number).join(', ');
+  const rest = kept.length === 0 ? 'there is no earlier one' : `kept are ${numbers}`;
+  throw new ClusterError('not_found', `service ${Name} has no revision ${number}: ${rest}`);
+}
+
+/** What is accepted, but may not do what is hoped for. */
+export function updateWarnings({ UpdateConfig, EndpointSpec }: ServiceSpec): string[] {
+  if (UpdateConfig?.Order !== 'start-first' || hostPortsOf(EndpointSpec).length === 0) return [];
+  return ['update order start-first with host-mode ports: a new task can only start on a node that has none yet'];
+}
+
 export const removeService: Handler<'service.remove'> = async ({ store }, request) => {
-  await store.transact((tx) => tx.remove('service', lookup(tx, 'service', request.id).id));
+  await store.transact((tx) => {
+    const { id } = lookup(tx, 'service', request.id);
+    dropRevisions(tx, id);
+    tx.remove('service', id);
+  });
   return {};
 };
 
 /** Exactly one mode, and labels: what every reader relies on. */
-function normal(spec: ServiceSpec): ServiceSpec {
+export function normal(spec: ServiceSpec): ServiceSpec {
   const hasMode = Object.values(spec.Mode ?? {}).some((value) => value !== undefined);
   return { ...spec, Labels: spec.Labels ?? {}, Mode: hasMode ? spec.Mode : { Replicated: { Replicas: 1 } } };
 }
 
-function checkImmutable(service: Service, spec: ServiceSpec): void {
+export function checkImmutable(service: Service, spec: ServiceSpec): void {
   if (spec.Name !== service.spec.Name) {
     throw new ClusterError('unimplemented', 'renaming services is not supported');
   }
@@ -63,12 +112,4 @@ function checkImmutable(service: Service, spec: ServiceSpec): void {
 
 function modeOf(mode: ServiceMode): string {
   return Object.entries(mode).find(([, value]) => value !== undefined)?.[0] ?? 'Replicated';
-}
-
-/** Rises only when tasks made from the old spec are out of date: neither scaling nor a service label restarts anything. */
-function nextSpecVersion(service: Service, spec: ServiceSpec): number {
-  const same =
-    sameTaskSpec(service.spec.TaskTemplate, spec.TaskTemplate) &&
-    sameEndpoint(service.spec.EndpointSpec, spec.EndpointSpec);
-  return same ? service.specVersion : service.specVersion + 1;
 }

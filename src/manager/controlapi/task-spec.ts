@@ -1,4 +1,6 @@
-import { defaultUpdateConfig } from '../../model/defaults.ts';
+import { durationMs } from '../../model/duration.ts';
+import { isJobSpec } from '../../model/job.ts';
+import { failoverDelayLabel, failoverDelayMaxMs, progressDeadlineLabel } from '../../model/service-labels.ts';
 import type {
   EndpointSpec,
   GenericResource,
@@ -7,7 +9,6 @@ import type {
   ResourceRequirements,
   Resources,
   RestartPolicy,
-  ServiceMode,
   ServiceSpec,
   TaskSpec,
   UpdateConfig,
@@ -24,22 +25,38 @@ const memoryMin = 4 * 1024 * 1024;
 /** Everything about a service that can be judged without looking at the rest of the cluster. */
 export function checkServiceSpec(spec: ServiceSpec): void {
   checkName(spec.Name);
-  checkMode(spec.Mode);
+  checkMode(spec);
   checkTaskSpec(spec.TaskTemplate);
-  checkUpdateConfig('UpdateConfig', spec.UpdateConfig);
-  checkUpdateConfig('RollbackConfig', spec.RollbackConfig);
+  checkUpdateConfig(spec.UpdateConfig);
+  checkUpdateConfig(spec.RollbackConfig);
+  checkProgressDeadline(spec.Labels);
   checkEndpointSpec(spec.EndpointSpec);
 }
 
-function checkMode(mode: ServiceMode): void {
+function checkMode(spec: ServiceSpec): void {
+  const { Mode: mode } = spec;
   const given = Object.values(mode).filter((value) => value !== undefined).length;
   if (given > 1) throw invalid('must specify only one service mode');
-  if (mode.Global !== undefined) throw unsupported('service mode global is');
-  if (mode.ReplicatedJob !== undefined) throw unsupported('service mode replicated-job is');
-  if (mode.GlobalJob !== undefined) throw unsupported('service mode global-job is');
-  const replicas = mode.Replicated?.Replicas ?? 1;
-  if (!Number.isSafeInteger(replicas) || replicas < 0) throw invalid('Number of replicas must be non-negative');
-  if (replicas > replicasMax) throw invalid(`Number of replicas must be ${replicasMax} or fewer`);
+  checkCount('Number of replicas', mode.Replicated?.Replicas);
+  checkCount('Maximum concurrent jobs', mode.ReplicatedJob?.MaxConcurrent);
+  checkCount('Total completed jobs', mode.ReplicatedJob?.TotalCompletions);
+  if (isJobSpec(spec) && spec.UpdateConfig !== undefined) throw invalid('Jobs may not have an update config');
+  const isGlobal = mode.Global !== undefined || mode.GlobalJob !== undefined;
+  checkFailoverDelay(spec.Labels, isGlobal);
+}
+
+function checkFailoverDelay(labels: ServiceSpec['Labels'], isGlobal: boolean): void {
+  const text = Object.hasOwn(labels, failoverDelayLabel) ? labels[failoverDelayLabel] : undefined;
+  if (text === undefined) return;
+  const delayMs = durationMs(text);
+  if (delayMs === undefined) throw invalid(`label ${failoverDelayLabel}: invalid duration "${text}"`);
+  if (delayMs > failoverDelayMaxMs) throw invalid(`label ${failoverDelayLabel}: at most 24h, not "${text}"`);
+  if (isGlobal) throw invalid(`label ${failoverDelayLabel}: tasks of a global service do not move`);
+}
+
+function checkCount(what: string, count = 1): void {
+  if (!Number.isSafeInteger(count) || count < 0) throw invalid(`${what} must be non-negative`);
+  if (count > replicasMax) throw invalid(`${what} must be ${replicasMax} or fewer`);
 }
 
 function checkTaskSpec(spec: TaskSpec): void {
@@ -107,25 +124,9 @@ function checkLogDriver(driver: TaskSpec['LogDriver']): void {
   if (option !== undefined) throw unsupported(`log driver option "${option}" is`);
 }
 
-/**
- * The rollout that is built in: one task at a time, the old one stopped first, pausing at a failure. Any other wish is refused.
- * Zero and empty values mean the default, as `docker stack deploy` sends them; parallelism 0 means "all at once".
- */
-function checkUpdateConfig(name: string, config: UpdateConfig | undefined): void {
+/** Zero and empty values mean the default, as `docker stack deploy` sends them; parallelism 0 means "all at once". */
+function checkUpdateConfig(config: UpdateConfig | undefined): void {
   if (config === undefined) return;
-  checkUpdateRanges(config);
-  const defaults = defaultUpdateConfig;
-  if (config.Parallelism !== defaults.Parallelism) throw unsupported(`${name}.Parallelism other than 1 is`);
-  if ((config.Delay ?? 0) !== 0) throw unsupported(`${name}.Delay is`);
-  if (config.FailureAction && config.FailureAction !== defaults.FailureAction) {
-    throw unsupported(`${name}.FailureAction "${config.FailureAction}" is`);
-  }
-  if (config.Monitor && config.Monitor !== defaults.Monitor) throw unsupported(`${name}.Monitor other than 5s is`);
-  if ((config.MaxFailureRatio ?? 0) !== 0) throw unsupported(`${name}.MaxFailureRatio is`);
-  if (config.Order && config.Order !== defaults.Order) throw unsupported(`${name}.Order "${config.Order}" is`);
-}
-
-function checkUpdateRanges(config: UpdateConfig): void {
   if ((config.Delay ?? 0) < 0) throw invalid('TaskSpec: update-delay cannot be negative');
   if ((config.Monitor ?? 0) < 0) throw invalid('TaskSpec: update-monitor cannot be negative');
   const ratio = config.MaxFailureRatio ?? 0;
@@ -135,6 +136,12 @@ function checkUpdateRanges(config: UpdateConfig): void {
     throw invalid(`unrecognized update failure action ${action}`);
   const order = config.Order ?? '';
   if (!['', 'stop-first', 'start-first'].includes(order)) throw invalid(`unrecognized update order ${order}`);
+}
+
+function checkProgressDeadline(labels: ServiceSpec['Labels']): void {
+  const text = Object.hasOwn(labels, progressDeadlineLabel) ? labels[progressDeadlineLabel] : undefined;
+  if (text !== undefined && durationMs(text) === undefined)
+    throw invalid(`label ${progressDeadlineLabel}: invalid duration "${text}"`);
 }
 
 function checkEndpointSpec(endpoint: EndpointSpec | undefined): void {

@@ -189,6 +189,28 @@ describe('dispatcher: who is up', () => {
     expect(cluster.nodeState('n1')).toBe('down');
   });
 
+  test('the grace follows the cluster setting, but is never less than two beats', async () => {
+    const cluster = await clusterWithNode();
+    const set = (grace: string) =>
+      cluster.change((tx) => {
+        const object = tx.cluster();
+        if (object !== undefined)
+          tx.update('cluster', { ...object, spec: { ...object.spec, Labels: { 'tscluster.node-grace': grace } } });
+      });
+    for (const [grace, graceMs] of [
+      ['10s', 10_000],
+      ['1ms', 2_000],
+    ] as const) {
+      await set(grace);
+      const session = rawSession(cluster, 'n1');
+      await session.hello();
+      await cluster.clock.advance(graceMs - 10);
+      expect(cluster.nodeState('n1')).toBe('ready');
+      await cluster.clock.advance(20);
+      expect(cluster.nodeState('n1')).toBe('down');
+    }
+  });
+
   test('the period follows the cluster setting and stretches with the number of nodes', async () => {
     const cluster = await clusterWithNode({ nodesPerPeriod: 2 });
     const session = rawSession(cluster, 'n1');

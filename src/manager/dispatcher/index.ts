@@ -13,6 +13,7 @@ import { Loop } from '../../lib/loop.ts';
 import type { Random } from '../../lib/random.ts';
 import type { Duplex } from '../../lib/stream.ts';
 import type { AgentMessage, ManagerMessage, ManagerPeer, TaskReport } from '../../model/assignment.ts';
+import { nodeGraceMs } from '../../model/cluster-labels.ts';
 import { nanosToMs } from '../../model/defaults.ts';
 import type { Node, NodeDescription } from '../../model/objects.ts';
 import type { ChangeEvent, ClusterView } from '../../model/view.ts';
@@ -150,7 +151,8 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
     // The sessions were the last leader's: whoever was thought alive has one short window to register here.
     for (const node of this.#options.store.view.list('node')) {
       const { state } = node.status;
-      if (state === 'ready') this.#liveness.watch(node.id, this.#limits.registerWindowMs);
+      if (state === 'ready')
+        this.#liveness.watch(node.id, Math.max(this.#limits.registerWindowMs, this.#graceMs(this.#periodMs())));
       else if (state === 'disconnected') this.#liveness.watch(node.id, this.#limits.leaveGraceMs);
     }
   }
@@ -226,7 +228,7 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
     const heartbeatMs = this.#periodMs();
     const assignments = new Assignments(nodeId);
     this.#nodes.set(nodeId, { session, assignments, dirty: new Set(), role: node.role, heartbeatMs });
-    this.#liveness.watch(nodeId, heartbeatMs * this.#limits.missedBeats);
+    this.#liveness.watch(nodeId, this.#graceMs(heartbeatMs));
     this.#writer.write(nodeId, {
       state: 'ready',
       message: '',
@@ -251,7 +253,7 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
     const node = this.#alive(session);
     if (node === undefined) return;
     node.heartbeatMs = this.#periodMs();
-    this.#liveness.touch(session.nodeId, node.heartbeatMs * this.#limits.missedBeats);
+    this.#liveness.touch(session.nodeId, this.#graceMs(node.heartbeatMs));
     session.send({ kind: 'beatAck', heartbeatMs: node.heartbeatMs });
   }
 
@@ -303,7 +305,7 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
   #alive(session: Session): Registered | undefined {
     const node = this.#nodes.get(session.nodeId);
     if (node?.session !== session) return undefined;
-    this.#liveness.touch(session.nodeId, node.heartbeatMs * this.#limits.missedBeats);
+    this.#liveness.touch(session.nodeId, this.#graceMs(node.heartbeatMs));
     return node;
   }
 
@@ -333,6 +335,12 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
     const periodMs = Math.min(periodMaxMs, Math.max(periodMinMs, nanosToMs(set === undefined || set <= 0 ? 1e9 : set)));
     const stretch = Math.min(this.#limits.stretchMax, Math.max(1, view.count('node') / this.#limits.nodesPerPeriod));
     return Math.round(periodMs * stretch);
+  }
+
+  /** The silence after which a node is down: the cluster's setting, but never less than two beats. */
+  #graceMs(heartbeatMs: number): number {
+    const set = nodeGraceMs(this.#options.store.view.cluster()?.spec.Labels);
+    return set === undefined ? heartbeatMs * this.#limits.missedBeats : Math.max(set, 2 * heartbeatMs);
   }
 
   #silent(nodeId: string): void {

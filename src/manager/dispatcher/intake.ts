@@ -118,7 +118,9 @@ function missing(view: ClusterView, item: Item, stored: boolean): boolean {
 function apply(tx: Transaction, item: Item): void {
   const task = tx.get('task', item.report.taskId);
   if (task === undefined || !moves(tx, item)) return;
-  tx.update('task', { ...task, status: item.report.status });
+  const { status } = item.report;
+  const starts = status.state === TaskState.running && task.status.state < TaskState.running;
+  tx.update('task', { ...task, status, ...(starts ? { runningSince: tx.now } : {}) });
 }
 
 /** Forward moves of the states that are an agent's to report; or, in the same state, another explanation. */

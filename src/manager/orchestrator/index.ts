@@ -1,6 +1,6 @@
 /**
  * The leader loops that turn specs into tasks: they create tasks, say what is desired of them, and delete them.
- * Each is a pure decision (`decideService`, `decideSlot`, `decideReap`, `judge`) and a loop that applies it. They meet each
+ * Each is a pure decision (`decideService`, `decideSlot`, `rollout`, `decideReap`, `judge`) and a loop that applies it. They meet each
  * other, placement and dispatcher only in the store. They never move a task's observed state, but for tasks that no agent has
  * or will report on.
  */
@@ -8,10 +8,11 @@ import type { LeaderLoop } from '../store/port.ts';
 import { NodesLoop } from './nodes.ts';
 import type { OrchestratorOptions } from './port.ts';
 import { ReaperLoop } from './reaper.ts';
-import { ReplicatedLoop } from './replicated/loop.ts';
+import { ReconcileLoop } from './reconcile/loop.ts';
+import { UpdateLoop } from './update/loop.ts';
 
 export type { OrchestratorOptions } from './port.ts';
 
 export function createOrchestrators(options: OrchestratorOptions): LeaderLoop[] {
-  return [new ReplicatedLoop(options), new NodesLoop(options), new ReaperLoop(options)];
+  return [new ReconcileLoop(options), new UpdateLoop(options), new NodesLoop(options), new ReaperLoop(options)];
 }

@@ -5,13 +5,15 @@
 import type { Cancel } from '../../lib/clock.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { Loop } from '../../lib/loop.ts';
+import { Pace } from '../../lib/pace.ts';
 import { effectiveRestartPolicy } from '../../model/defaults.ts';
 import type { Service, Task } from '../../model/objects.ts';
 import { TaskState } from '../../model/task-state.ts';
 import type { ClusterView } from '../../model/view.ts';
 import type { LeaderLoop } from '../store/port.ts';
+import { parsePlaceKey, placeKey, placeOf, tasksAt } from './place.ts';
 import type { OrchestratorOptions } from './port.ts';
-import { retryMs } from './port.ts';
+import { lookedAtPerTurn, retryMs } from './port.ts';
 import { isStopped } from './task.ts';
 
 const historyDefault = 5;
@@ -35,8 +37,10 @@ export class ReaperLoop implements LeaderLoop {
   readonly name = 'reaper';
   readonly #options: OrchestratorOptions;
   readonly #loop: Loop;
-  /** Keys are `service/slot`. */
-  readonly #slots = new Set<string>();
+  /** See `placeKey`. */
+  readonly #places = new Set<string>();
+  /** Everything is to be looked at. */
+  #isNew = true;
   #stopped = false;
   #unsubscribe = () => {};
   #cancelRetry: Cancel = () => {};
@@ -56,11 +60,10 @@ export class ReaperLoop implements LeaderLoop {
         if (event.table === 'task' && event.after !== undefined) this.#mark(event.after);
         else if (event.table === 'service' && event.after === undefined && event.before !== undefined)
           this.#markService(event.before.id);
-        else if (event.table === 'cluster' && limitOf(event.before) !== limitOf(event.after)) this.#markAll();
+        else if (event.table === 'cluster' && limitOf(event.before) !== limitOf(event.after)) this.#isNew = true;
       }
-      if (this.#slots.size > 0) this.#loop.trigger();
+      if (this.#isNew || this.#places.size > 0) this.#loop.trigger();
     });
-    this.#markAll();
     this.#loop.trigger();
   }
 
@@ -72,22 +75,36 @@ export class ReaperLoop implements LeaderLoop {
   }
 
   #mark(task: Task): void {
-    this.#slots.add(`${task.serviceId}/${task.slot}`);
+    this.#places.add(placeKey(task.serviceId, placeOf(task)));
   }
 
   #markService(id: string): void {
     for (const task of this.#options.store.view.tasksOfService(id)) this.#mark(task);
   }
 
-  #markAll(): void {
-    for (const task of this.#options.store.view.list('task')) this.#mark(task);
+  async #markAll(pace: Pace): Promise<void> {
+    for (const task of [...this.#options.store.view.list('task')]) {
+      this.#mark(task);
+      const pause = pace.spend();
+      if (pause !== undefined) await pause;
+    }
   }
 
   async #run(): Promise<void> {
-    const { store } = this.#options;
-    const keys = [...this.#slots];
-    this.#slots.clear();
-    const dirty = keys.filter((key) => reapable(store.view, key).length > 0);
+    const { store, clock } = this.#options;
+    const pace = new Pace(clock, lookedAtPerTurn);
+    if (this.#isNew) {
+      this.#isNew = false;
+      await this.#markAll(pace);
+    }
+    const keys = [...this.#places];
+    this.#places.clear();
+    const dirty: string[] = [];
+    for (const key of keys) {
+      if (reapable(store.view, key).length > 0) dirty.push(key);
+      const pause = pace.spend();
+      if (pause !== undefined) await pause;
+    }
     if (dirty.length === 0 || this.#stopped) return;
     await store.batch(dirty, (tx, key) => {
       for (const task of reapable(tx, key)) tx.remove('task', task.id);
@@ -99,17 +116,19 @@ export class ReaperLoop implements LeaderLoop {
     this.#options.log.warn('deleting old tasks', { error: messageOf(error) });
     this.#cancelRetry();
     this.#cancelRetry = this.#options.clock.timer(retryMs, () => {
-      this.#markAll();
+      this.#isNew = true;
       this.#loop.trigger();
     });
   }
 }
 
 function reapable(view: ClusterView, key: string): readonly Task[] {
-  const at = key.lastIndexOf('/');
-  const serviceId = key.slice(0, at);
-  const tasks = view.tasksOfSlot(serviceId, Number(key.slice(at + 1)));
-  return decideReap(tasks, view.get('service', serviceId), limitOf(view.cluster()) ?? historyDefault);
+  const { serviceId, place } = parsePlaceKey(key);
+  return decideReap(
+    tasksAt(view, serviceId, place),
+    view.get('service', serviceId),
+    limitOf(view.cluster()) ?? historyDefault,
+  );
 }
 
 function limitOf(cluster: ReturnType<ClusterView['cluster']>): number | undefined {

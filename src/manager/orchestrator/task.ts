@@ -1,11 +1,12 @@
 /** Making and judging tasks of a service. */
 import { sameEndpoint, sameTaskSpec } from '../../model/equal.ts';
-import type { Node, Service, Task } from '../../model/objects.ts';
+import type { Node, Service, Task, UpdateOrder } from '../../model/objects.ts';
 import type { EndpointSpec, TaskSpec } from '../../model/spec.ts';
 import type { DesiredState } from '../../model/task-state.ts';
 import { isTerminal, TaskState } from '../../model/task-state.ts';
 import { constraintsMatch } from '../../scheduler/index.ts';
 import type { Draft } from '../store/port.ts';
+import type { Place } from './place.ts';
 
 /** What a new task is made from: the service, or an older task of the slot. */
 export interface Template {
@@ -29,23 +30,28 @@ export function templateOf(service: Service): Template {
 export interface Birth {
   readonly id: string;
   readonly serviceId: string;
-  readonly slot: number;
+  readonly place: Place;
   readonly now: number;
   readonly template: Template;
   readonly desired: DesiredState;
   readonly restarts: readonly number[];
+  readonly failures?: number;
+  readonly jobIteration?: number;
   readonly notBefore?: number;
   readonly replaces?: string;
+  readonly handover?: UpdateOrder;
+  readonly updateBegunAt?: number;
 }
 
 export function newTask(birth: Birth): Draft<'task'> {
-  const { id, serviceId, slot, now, template, desired, restarts, notBefore, replaces } = birth;
+  const { id, serviceId, place, now, template, desired, restarts, failures = 0 } = birth;
+  const { jobIteration, notBefore, replaces, handover, updateBegunAt } = birth;
   const { spec, specVersion, endpoint, serviceName, serviceLabels } = template;
   return {
     id,
     serviceId,
-    slot,
-    nodeId: '',
+    ...(typeof place === 'number' ? { slot: place, nodeId: '' } : { slot: 0, nodeId: place, pinned: true as const }),
+    ...(jobIteration === undefined ? {} : { jobIteration }),
     spec,
     specVersion,
     serviceName,
@@ -54,8 +60,11 @@ export function newTask(birth: Birth): Draft<'task'> {
     desired,
     status: { state: TaskState.pending, timestamp: now, message: 'pending task scheduling', err: '' },
     restarts,
+    ...(failures === 0 ? {} : { failures }),
     ...(notBefore === undefined ? {} : { notBefore }),
     ...(replaces === undefined ? {} : { replaces }),
+    ...(handover === undefined ? {} : { handover }),
+    ...(updateBegunAt === undefined ? {} : { updateBegunAt }),
   };
 }
 
@@ -80,7 +89,7 @@ function withoutPlacement(spec: TaskSpec): TaskSpec {
 
 /** Still wanted to run, now or soon. */
 export function isWanted(task: Task): boolean {
-  return task.desired <= TaskState.running;
+  return task.desired <= TaskState.complete;
 }
 
 /** Nothing of it runs, or ever did. */

@@ -7,13 +7,16 @@ import type { Cancel, Clock } from '../../lib/clock.ts';
 import { ClusterError, messageOf } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import { Loop } from '../../lib/loop.ts';
+import { Pace } from '../../lib/pace.ts';
 import type { Node, Task } from '../../model/objects.ts';
-import { TaskState } from '../../model/task-state.ts';
+import { isTerminal, TaskState } from '../../model/task-state.ts';
 import type { ChangeEvent } from '../../model/view.ts';
 import type { Placement } from '../../scheduler/index.ts';
 import {
   ClusterIndex,
+  confirmGroup,
   explanation,
+  failureWindowMs,
   firstRefusal,
   groupKey,
   holds,
@@ -23,8 +26,6 @@ import {
 } from '../../scheduler/index.ts';
 import type { LeaderLoop, Store, Transaction } from '../store/port.ts';
 
-export { explainPlacement } from './explain.ts';
-
 export interface PlacementOptions {
   readonly store: Store;
   readonly clock: Clock;
@@ -32,11 +33,21 @@ export interface PlacementOptions {
 }
 
 const retryMs = 500;
+/** Tasks looked at in one turn when a leader begins. */
+const indexedPerTurn = 1_000;
+/** Nodes looked at in one turn: each group of tasks looks at all of them. */
+const nodesPerTurn = 10_000;
 const assignedMessage = 'scheduler assigned task to node';
+const confirmedMessage = 'scheduler confirmed task can run on preassigned node';
 const pendingMessage = 'pending task scheduling';
 
 export function createPlacement(options: PlacementOptions): LeaderLoop {
   return new PlacementLoop(options);
+}
+
+interface Group {
+  readonly placed: readonly Placement[];
+  readonly refused: readonly Refused[];
 }
 
 interface Refused {
@@ -49,6 +60,7 @@ class PlacementLoop implements LeaderLoop {
   readonly #options: PlacementOptions;
   readonly #loop: Loop;
   readonly #index = new ClusterIndex();
+  #isBuilt = false;
   readonly #pending = new Map<string, Task>();
   /** Something changed since the last run that may let a pending task be placed. */
   #stale = false;
@@ -71,8 +83,6 @@ class PlacementLoop implements LeaderLoop {
       for (const event of events) this.#record(event);
       if (this.#stale) this.#loop.trigger();
     });
-    for (const node of store.view.list('node')) this.#index.putNode(node);
-    for (const task of store.view.list('task')) this.#recordTask(undefined, task);
     this.#stale = true;
     this.#loop.trigger();
   }
@@ -97,8 +107,8 @@ class PlacementLoop implements LeaderLoop {
 
   #recordTask(before: Task | undefined, after: Task | undefined): void {
     this.#index.changeTask(before, after);
-    if (before !== undefined && after !== undefined && failedNow(before, after)) {
-      this.#index.get(after.nodeId)?.noteFailure(groupKey(after), this.#options.clock.now());
+    if (before !== undefined && after !== undefined && endsNow(before, after)) {
+      this.#index.noteFailure(after, this.#options.clock.now());
     }
     if (after !== undefined && waits(after)) {
       if (!this.#pending.has(after.id)) this.#stale = true;
@@ -109,19 +119,54 @@ class PlacementLoop implements LeaderLoop {
     if (before !== undefined && holds(before) && frees(before, after)) this.#stale = true;
   }
 
+  /** In pieces: events keep what is indexed already as it is, and the rest is read when its turn comes. */
+  async #build(): Promise<void> {
+    const { store, clock } = this.#options;
+    const { view } = store;
+    const began = { version: view.version, now: clock.now() };
+    for (const node of view.list('node')) this.#index.putNode(node);
+    const pace = new Pace(clock, indexedPerTurn);
+    for (const id of Array.from(view.list('task'), (task) => task.id)) {
+      const task = view.get('task', id);
+      if (task !== undefined) this.#adopt(task, began);
+      const pause = pace.spend();
+      if (pause !== undefined) await pause;
+      if (this.#stopped) return;
+    }
+    this.#isBuilt = true;
+  }
+
+  #adopt(task: Task, began: { readonly version: number; readonly now: number }): void {
+    this.#index.changeTask(undefined, task);
+    if (waits(task)) this.#pending.set(task.id, task);
+    const isRecent = task.meta.updatedAt > began.now - failureWindowMs;
+    // A later failure was noted when it happened.
+    if (isRecent && task.meta.version <= began.version) this.#index.noteFailure(task, task.meta.updatedAt);
+  }
+
   async #run(): Promise<void> {
+    if (!this.#isBuilt && !this.#stopped) await this.#build();
     if (!this.#stale || this.#stopped) return;
     this.#stale = false;
-    const now = this.#options.clock.now();
-    const placed: Placement[] = [];
-    const refused: Refused[] = [];
+    let placed: Placement[] = [];
+    let refused: Refused[] = [];
+    let looked = 0;
     for (const tasks of groups(this.#pending.values())) {
-      const result = scheduleGroup(this.#index.infos(), tasks, now);
-      placed.push(...result.placed);
-      if (result.unplaced.length === 0) continue;
-      const err = explanation(result.refusals);
-      for (const task of result.unplaced) if (!explained(task, err)) refused.push({ task, err });
+      const now = this.#options.clock.now();
+      const group = tasks[0]?.pinned === true ? this.#confirm(tasks) : this.#choose(tasks, now);
+      placed.push(...group.placed);
+      refused.push(...group.refused);
+      looked += tasks.length + (tasks[0]?.pinned === true ? 0 : this.#index.size);
+      if (looked < nodesPerTurn) continue;
+      await this.#write(placed, refused);
+      await new Promise<void>((resolve) => this.#options.clock.defer(resolve));
+      if (this.#stopped) return;
+      [placed, refused, looked] = [[], [], 0];
     }
+    await this.#write(placed, refused);
+  }
+
+  async #write(placed: readonly Placement[], refused: readonly Refused[]): Promise<void> {
     try {
       await this.#options.store.batch([...placed, ...refused], write);
     } finally {
@@ -129,13 +174,30 @@ class PlacementLoop implements LeaderLoop {
     }
   }
 
-  /** What was not written is given back; it is tried again on the state as it is now. */
+  #choose(tasks: readonly Task[], now: number): Group {
+    const { placed, unplaced, refusals } = scheduleGroup(this.#index.infos(), tasks, now, (id) =>
+      this.#index.infoOfTask(id),
+    );
+    const err = explanation(refusals);
+    return { placed, refused: unplaced.filter((task) => !explained(task, err)).map((task) => ({ task, err })) };
+  }
+
+  #confirm(tasks: readonly Task[]): Group {
+    const placed: Placement[] = [];
+    const refused: Refused[] = [];
+    for (const { task, refusals } of confirmGroup(this.#index, tasks)) {
+      if (refusals === undefined) placed.push({ task, nodeId: task.nodeId });
+      else if (!explained(task, explanation(refusals))) refused.push({ task, err: explanation(refusals) });
+    }
+    return { placed, refused };
+  }
+
+  /** What was not written is given back, and everything that waits is tried again: it may have been refused because of it. */
   #settle(placed: readonly Placement[]): void {
     for (const { task, nodeId } of placed) {
       const current = this.#options.store.view.get('task', task.id);
-      if (current?.nodeId === nodeId) continue;
+      if (current !== undefined && current.nodeId === nodeId && holds(current)) continue;
       this.#index.release(nodeId, task.id);
-      if (current === undefined || !waits(current)) continue;
       this.#stale = true;
     }
     if (this.#stale) this.#loop.trigger();
@@ -159,7 +221,8 @@ function write(tx: Transaction, item: Placement | Refused): void {
     throw new ClusterError('conflict', `node ${item.nodeId} is not available for new tasks any more`);
   }
   const { meta: _, ...draft } = task;
-  const status = { ...task.status, state: TaskState.assigned, timestamp: tx.now, message: assignedMessage, err: '' };
+  const message = task.pinned === true ? confirmedMessage : assignedMessage;
+  const status = { ...task.status, state: TaskState.assigned, timestamp: tx.now, message, err: '' };
   tx.update('task', { ...draft, nodeId: item.nodeId, status });
 }
 
@@ -174,12 +237,12 @@ function explained(task: Task, err: string): boolean {
 }
 
 function waits(task: Task): boolean {
-  return task.nodeId === '' && task.status.state === TaskState.pending && task.desired <= TaskState.complete;
+  const isOpen = task.nodeId === '' || task.pinned === true;
+  return isOpen && task.status.state === TaskState.pending && task.desired <= TaskState.complete;
 }
 
-function failedNow(before: Task, after: Task): boolean {
-  const failed = after.status.state === TaskState.failed || after.status.state === TaskState.rejected;
-  return failed && before.status.state < TaskState.complete && after.nodeId !== '';
+function endsNow(before: Task, after: Task): boolean {
+  return !isTerminal(before.status.state) && isTerminal(after.status.state);
 }
 
 function frees(before: Task, after: Task | undefined): boolean {

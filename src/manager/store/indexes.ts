@@ -59,15 +59,15 @@ function leave<T>(groups: Map<string, Map<string, T>>, key: string, id: string):
 
 /**
  * Tasks by service and slot, oldest first. A slot's list is short (the history limit bounds it), so it is copied on change
- * and handed out as it is. Slot 0 (global services: one slot for all nodes) is not kept here, see `State.tasksOfSlot`.
+ * and handed out as it is. Tasks that are bound to a node (global services) have no slot and are not kept here.
  */
 export class SlotIndex {
   readonly #services = new Map<string, Map<number, readonly Task[]>>();
 
   change(before: Task | undefined, after: Task | undefined): void {
     if (before !== undefined && after !== undefined && sameSlot(before, after)) return this.#replace(after);
-    if (before !== undefined && before.slot > 0) this.#remove(before);
-    if (after !== undefined && after.slot > 0) this.#add(after);
+    if (before !== undefined && before.pinned !== true) this.#remove(before);
+    if (after !== undefined && after.pinned !== true) this.#add(after);
   }
 
   of(serviceId: string, slot: number): readonly Task[] {
@@ -75,7 +75,7 @@ export class SlotIndex {
   }
 
   #replace(task: Task): void {
-    if (task.slot <= 0) return;
+    if (task.pinned === true) return;
     const tasks = this.of(task.serviceId, task.slot);
     this.#services.get(task.serviceId)?.set(
       task.slot,
@@ -102,7 +102,7 @@ export class SlotIndex {
 const none: readonly Task[] = [];
 
 function sameSlot(one: Task, other: Task): boolean {
-  return one.slot === other.slot && one.serviceId === other.serviceId;
+  return one.slot === other.slot && one.serviceId === other.serviceId && one.pinned === other.pinned;
 }
 
 /** Ids by their first two characters: 1296 buckets for ids in base 36, so a lookup reads a thousandth of the table. */

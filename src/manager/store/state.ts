@@ -111,8 +111,7 @@ export class State implements ClusterView {
   }
 
   tasksOfSlot(serviceId: string, slot: number): readonly Task[] {
-    if (slot > 0) return this.#bySlot.of(serviceId, slot);
-    return [...this.#byService.of(serviceId)].filter((task) => task.slot === slot);
+    return this.#bySlot.of(serviceId, slot);
   }
 
   servicesUsingSecret(secretId: string): Iterable<Service> {

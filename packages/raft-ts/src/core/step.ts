@@ -37,8 +37,8 @@ function onHigherTerm(s: CoreState, m: Message): boolean {
 function onLowerTerm(s: CoreState, m: Message): void {
   const { checkQuorum, preVote } = s.config;
   if (m.type === 'append' || m.type === 'heartbeat') {
-    // Otherwise a leader that refuses our votes would never learn of our higher term.
-    if (checkQuorum || preVote) s.hold({ type: 'append-ack', ...s.head(m.from), epoch: 0 });
+    // Otherwise a leader that refuses our votes would never learn of our higher term; whether it does is its own setting.
+    if (checkQuorum || preVote || !s.compat) s.hold({ type: 'append-ack', ...s.head(m.from), epoch: 0 });
     else if (s.tracing) traceStale(s, m);
   } else if (m.type === 'vote' && m.pre) {
     refuseVote(s, m);

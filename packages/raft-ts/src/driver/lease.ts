@@ -1,7 +1,7 @@
 /**
  * A leader's lease [thesis §6.4.1]: whoever acknowledged one of its heartbeats elects nobody else for an election timeout.
  * It runs from the moment before a heartbeat round was sent, by this machine's monotonic clock, once a quorum has
- * acknowledged that round; the margin is for clocks that do not run equally fast and for the receivers' last tick.
+ * acknowledged that round; the margin is for clocks that do not run equally fast and for the receivers' late ticks.
  */
 export class Lease {
   readonly #lengthMs: number;

@@ -1,5 +1,6 @@
 import type { ConfState, CoreConfig, CoreLimits, NodeId, TraceEvent } from '../core/types.ts';
 import type { LogStore, Runtime, SnapshotStore, StateMachine, Transport } from '../ports.ts';
+import { lateTicksMax } from './ticker.ts';
 
 /** Bounds of the node's own queues; beyond them callers get `ProposalDropped('queue-full')`, and messages are lost. */
 export interface NodeBounds {
@@ -45,11 +46,26 @@ export interface RaftNodeOptions<R> {
   readonly electionTicks?: number;
   readonly heartbeatTicks?: number;
   /**
-   * Allows `readBarrier({ mode: 'lease' })`; must be the same on all nodes. Its price: after a leader's death or a restart
-   * nobody is elected for one election timeout. Rests on clocks that run almost equally fast; see `leaseMarginMs`.
+   * Asks whether an election could be won before it enters a new term, so that a node which was cut off disturbs nobody
+   * when it comes back [thesis §9.6]. Default: true. May differ between nodes, e.g. while it is being switched.
+   */
+  readonly preVote?: boolean;
+  /**
+   * A leader that a quorum has not answered for an election timeout steps down, and nobody helps to elect another one
+   * while a leader is heard of [thesis §6.2]. Default: true. May differ between nodes, unless `leaseReads` is on.
+   */
+  readonly checkQuorum?: boolean;
+  /**
+   * Allows `readBarrier({ mode: 'lease' })`; must be the same on all nodes, and needs `checkQuorum`. Its price: after a leader's death or a restart
+   * nobody is elected for one election timeout. Rests on clocks that run almost equally fast, see `leaseMarginMs`, and do not stand still: Linux's monotonic
+   * clock does while a machine is suspended, so leave this off where machines are.
    */
   readonly leaseReads?: boolean;
-  /** What a lease is shorter than the election timeout by; at least one tick. Default: a tenth of it plus one tick. */
+  /**
+   * What a lease is shorter than the election timeout by. At least three ticks: a voter that was held up takes a heartbeat
+   * and then counts, at once, up to three ticks of the time before it. What is beyond is for clocks that do not run
+   * equally fast. Default: a tenth of the election timeout plus three ticks.
+   */
   readonly leaseMarginMs?: number;
   /**
    * How long a leader may keep back a message that tells followers nothing but a new commit index, in the hope that the
@@ -96,14 +112,19 @@ const defaultBounds: NodeBounds = {
   maxApplyMs: 10,
 };
 
+/** Those that come late, and the next one, which may follow right behind them. */
+const leaseMarginTicks = lateTicksMax + 1;
+
 /** Throws a RangeError for settings with which no cluster could work. */
 export function settingsOf<R>(options: RaftNodeOptions<R>): Settings<R> {
   const { tickMs = 100, electionTicks = 10 } = options;
   const settings: Settings<R> = {
     heartbeatTicks: 1,
+    preVote: true,
+    checkQuorum: true,
     forceNewCluster: false,
     leaseReads: false,
-    leaseMarginMs: Math.ceil((electionTicks * tickMs) / 10) + tickMs,
+    leaseMarginMs: Math.ceil((electionTicks * tickMs) / 10) + leaseMarginTicks * tickMs,
     commitDelayMs: 4,
     snapshotEveryEntries: 10_000,
     snapshotEveryBytes: 64 << 20,
@@ -123,7 +144,7 @@ export function settingsOf<R>(options: RaftNodeOptions<R>): Settings<R> {
 }
 
 function check<R>(settings: Settings<R>): void {
-  const { id, tickMs, electionTicks, heartbeatTicks, leaseReads, leaseMarginMs } = settings;
+  const { id, tickMs, electionTicks, heartbeatTicks, checkQuorum, leaseReads, leaseMarginMs } = settings;
   const refuse = (what: string): never => {
     throw new RangeError(`Cannot open raft node: ${what}`);
   };
@@ -133,19 +154,22 @@ function check<R>(settings: Settings<R>): void {
   if (!Number.isInteger(electionTicks) || electionTicks <= heartbeatTicks) {
     refuse('electionTicks must be more than heartbeatTicks');
   }
-  if (leaseReads && leaseMarginMs < tickMs) refuse('leaseMarginMs must be at least tickMs');
+  if (leaseReads && !checkQuorum) refuse('leaseReads needs checkQuorum');
+  if (leaseReads && leaseMarginMs < leaseMarginTicks * tickMs) {
+    refuse(`leaseMarginMs must be at least ${String(leaseMarginTicks)} ticks`);
+  }
   const positive = { ...settings.limits, ...settings.bounds };
   for (const [name, value] of Object.entries(positive)) if (!(value > 0)) refuse(`${name} must be positive`);
 }
 
 export function coreConfigOf<R>(settings: Settings<R>): CoreConfig {
-  const { id, electionTicks, heartbeatTicks, leaseReads, limits, runtime, trace } = settings;
+  const { id, electionTicks, heartbeatTicks, preVote, checkQuorum, leaseReads, limits, runtime, trace } = settings;
   return {
     id,
     electionTicks,
     heartbeatTicks,
-    preVote: true,
-    checkQuorum: true,
+    preVote,
+    checkQuorum,
     stepDownOnRemoval: true,
     leaseReads,
     limits,

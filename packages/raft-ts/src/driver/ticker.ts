@@ -1,7 +1,8 @@
 /** Ticks at a steady pace; after a stall, at most two at once: a long pause must not look like lost heartbeats. */
 import type { Runtime } from '../ports.ts';
 
-const lateTicksMax = 2;
+/** Ticks that come at once after a stall; see `leaseMarginMs` for what rests on it. */
+export const lateTicksMax = 2;
 /** Timers may fire a little early. */
 const slackMs = 2;
 

@@ -47,6 +47,8 @@ export class SimDisk {
   full = false;
   /** The next change fails. */
   failNext = false;
+  /** The next read fails. */
+  failNextRead = false;
   #fs = new MemoryFileSystem();
   #locked = new Set<string>();
   readonly #flights = new Set<Flight>();
@@ -68,6 +70,23 @@ export class SimDisk {
     this.#flights.clear();
     this.#locked = new Set();
     if (power) this.#fs.crash({ random: chance });
+  }
+
+  /** Turns one bit of the log or of a snapshot, durably, and says in which file; undefined if there is none. */
+  async flipBit(chance: Chance): Promise<string | undefined> {
+    const directory = chance.pick(['log', 'log', 'snapshots']) ?? 'log';
+    const names = (await this.#fs.list(directory)).filter((name) => /\.(wal|snap)$/.test(name));
+    const path = `${directory}/${chance.pick(names) ?? ''}`;
+    const bytes = this.#fs.peek(path);
+    if (bytes === undefined || bytes.length === 0) return undefined;
+    const position = chance.below(bytes.length);
+    this.#fs.damage(path, position, Uint8Array.of((bytes[position] ?? 0) ^ (1 << chance.below(8))));
+    return path;
+  }
+
+  /** What is on it, without latency, faults or anyone watching: for a disk that no node will use again. */
+  get bare(): FileSystem {
+    return this.#fs;
   }
 
   /** The file system as one process sees it. */
@@ -184,7 +203,12 @@ export class SimDisk {
   }
 
   #refusal(kind: Kind, path: string): Error | undefined {
-    if (kind === 'read') return undefined;
+    if (kind === 'read') {
+      if (!this.failNextRead) return undefined;
+      this.failNextRead = false;
+      this.#options.hit('disk read error');
+      return new InjectedDiskError('EIO', path);
+    }
     if (this.full && allocating.has(kind)) {
       this.#options.hit('disk full');
       return new InjectedDiskError('ENOSPC', path);

@@ -80,6 +80,11 @@ export class Faults {
         return node.process?.clock.jump(chance.exponential(1500));
       case 'pause':
         return this.#pause(node, chance);
+      case 'read-error':
+        node.disk.failNextRead = true;
+        return undefined;
+      case 'damage':
+        return this.#damage(node, chance);
       case 'lost':
         return this.#lose(node);
       default:
@@ -143,6 +148,13 @@ export class Faults {
     node.crash(chance.chance(0.5));
     node.start();
     this.#world.hit('node started again after a disk error');
+  }
+
+  /** A damaged member is replaced like a lost one; what its disk would have made of a start is looked at as well. */
+  #damage(node: SimNode, chance: Chance): void {
+    this.#lose(node);
+    if (!node.lost) return;
+    node.startDamaged(chance).catch((error: unknown) => this.#world.violate(0, String(error)));
   }
 
   #lose(node: SimNode): void {

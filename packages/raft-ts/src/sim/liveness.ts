@@ -92,6 +92,7 @@ export class Liveness {
       node.disk.slowness = 1;
       node.disk.full = false;
       node.disk.failNext = false;
+      node.disk.failNextRead = false;
       if (!this.#core.includes(node)) {
         node.crash(true);
         continue;

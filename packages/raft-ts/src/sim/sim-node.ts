@@ -2,8 +2,10 @@
 import type { Entry, Index, NodeId, Status } from '../core/types.ts';
 import { RaftNode } from '../driver/node.ts';
 import type { LogBatch, LogStore, OpenedLog, SnapshotStore } from '../ports.ts';
+import { LogCorrupt } from '../wal/errors.ts';
 import { FileSnapshotStore } from '../wal/snapshot-store.ts';
 import { WalLogStore } from '../wal/wal.ts';
+import type { Chance } from './chance.ts';
 import { InjectedDiskError, SimDisk } from './disk.ts';
 import type { Observed } from './invariants/ledger.ts';
 import { logMatching } from './invariants/state.ts';
@@ -104,6 +106,10 @@ export class SimNode implements Observed {
   async #open(process: Process): Promise<RaftNode<string>> {
     const world = this.#world;
     const { swarm } = world;
+    const switches = world.chance(`switches:${this.id}:${this.starts}`);
+    const [preVote, checkQuorum] = [!switches.chance(swarm.noPreVote), !switches.chance(swarm.noCheckQuorum)];
+    if (!preVote) world.hit('node without PreVote');
+    if (!checkQuorum) world.hit('node without CheckQuorum');
     const fileSystem = this.disk.session(process.clock);
     const log = (): WalLogStore =>
       new WalLogStore({ directory: 'log', fileSystem, segmentBytes: swarm.segmentBytes, growBytes: 512 });
@@ -118,6 +124,8 @@ export class SimNode implements Observed {
       ...(this.founder ? { bootstrap: world.founding } : {}),
       tickMs: swarm.tickMs,
       electionTicks: swarm.electionTicks,
+      preVote,
+      checkQuorum,
       snapshotEveryEntries: swarm.snapshotEveryEntries,
       keepEntries: swarm.keepEntries,
       limits: swarm.limits,
@@ -172,6 +180,29 @@ export class SimNode implements Observed {
     this.disk.crash(power);
     this.#powerLost ||= power;
     for (const handle of [...this.#endings]) handle();
+  }
+
+  /** A start from a disk with one wrong bit is refused, or finds all that was promised; nothing in between. */
+  async startDamaged(chance: Chance): Promise<void> {
+    const world = this.#world;
+    const path = await this.disk.flipBit(chance);
+    if (path === undefined) return;
+    world.note(`node ${this.id}`, 'one bit turned', path);
+    const fileSystem = this.disk.bare;
+    try {
+      if (path.startsWith('log/')) {
+        const opened = await new WalLogStore({ directory: 'log', fileSystem }).open();
+        restartFinds(world, this, { opened, powerLost: true });
+        return;
+      }
+      const store = new FileSnapshotStore({ directory: 'snapshots', fileSystem });
+      const { chunks } = await store.open(path.slice('snapshots/'.length));
+      for await (const _ of chunks);
+      world.violate(15, `node ${this.id} reads ${path}, of which one bit is wrong`);
+    } catch (error) {
+      if (!(error instanceof LogCorrupt)) throw error;
+      world.hit(path.startsWith('log/') ? 'damaged log refused' : 'damaged snapshot refused');
+    }
   }
 
   #machine(): Registers {

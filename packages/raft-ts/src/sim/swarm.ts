@@ -28,6 +28,10 @@ export const faultClasses = [
   'huge',
   'reads',
   'leases',
+  'no-pre-vote',
+  'no-check-quorum',
+  'read-error',
+  'damage',
 ] as const;
 /** One of `faultClasses`. */
 export type FaultClass = (typeof faultClasses)[number];
@@ -36,6 +40,9 @@ export type FaultClass = (typeof faultClasses)[number];
 export interface Swarm {
   readonly nodes: number;
   readonly electionTicks: number;
+  /** Share of starts with the option off: 0, 1, or nodes that differ and change their minds. */
+  readonly noPreVote: number;
+  readonly noCheckQuorum: number;
   readonly tickMs: number;
   readonly latencyMs: number;
   readonly diskLatencyMs: number;
@@ -78,6 +85,8 @@ export const timedFaults = [
   'lost',
   'membership',
   'transfer',
+  'read-error',
+  'damage',
 ] as const;
 export type Timed = (typeof timedFaults)[number];
 
@@ -92,28 +101,37 @@ const usualMs: Readonly<Record<Timed, number>> = {
   lost: 15_000,
   membership: 2500,
   transfer: 3500,
+  'read-error': 8000,
+  damage: 12_000,
 };
+
+/** Kinds of fault whose parameters are drawn apart from those of all others. */
+const ownStream: ReadonlySet<FaultClass> = new Set(['no-pre-vote', 'no-check-quorum', 'read-error', 'damage']);
 
 const sizes = [3, 3, 3, 3, 5, 3, 5, 1, 2, 4, 3, 5, 7] as const;
 
 /** The parameters that belong to a seed. */
 export function drawSwarm(seed: number, without: ReadonlySet<FaultClass> = new Set()): Swarm {
   const c = new Chance(seed, 'swarm');
-  const on = (fault: FaultClass, probability: number): boolean => {
-    const drawn = c.chance(probability);
+  const on = (fault: FaultClass, probability: number, from = c): boolean => {
+    const drawn = from.chance(probability);
     return drawn && !without.has(fault);
   };
-  const level = (fault: FaultClass, probability: number, choices: readonly number[]): number => {
-    const drawn = c.pick(choices) ?? 0;
-    return on(fault, probability) ? drawn : 0;
+  const level = (fault: FaultClass, probability: number, choices: readonly number[], from = c): number => {
+    const drawn = from.pick(choices) ?? 0;
+    return on(fault, probability, from) ? drawn : 0;
   };
+  // Known seeds stay what they are for the rest.
+  const streamOf = (fault: FaultClass): Chance => (ownStream.has(fault) ? new Chance(seed, `swarm:${fault}`) : c);
   const meanMs = {} as Record<Timed, number>;
   for (const fault of timedFaults) {
     const share = fault === 'membership' || fault === 'crash' ? 0.6 : 0.35;
-    meanMs[fault] = level(fault, share, [1, 1, 2, 0.4]) * usualMs[fault];
+    meanMs[fault] = level(fault, share, [1, 1, 2, 0.4], streamOf(fault)) * usualMs[fault];
   }
   const commitDelayMs = c.pick([0, 4, 30]) ?? 0;
   const leaseShare = level('leases', 0.5, [0.5, 1]);
+  const noPreVote = level('no-pre-vote', 0.3, [1, 0.5], streamOf('no-pre-vote'));
+  const noCheckQuorum = level('no-check-quorum', 0.3, [1, 0.5], streamOf('no-check-quorum'));
   // A lease is a bet on clocks: it holds when they run almost alike and do not leap.
   if (leaseShare > 0) meanMs.jump = 0;
   const tiny = on('tiny-limits', 0.35);
@@ -129,6 +147,9 @@ export function drawSwarm(seed: number, without: ReadonlySet<FaultClass> = new S
   return {
     nodes: c.pick(sizes) ?? 3,
     electionTicks: c.pick([5, 10, 7]) ?? 10,
+    noPreVote,
+    // Leases rest on it.
+    noCheckQuorum: leaseShare > 0 ? 0 : noCheckQuorum,
     tickMs: 100,
     latencyMs: c.pick([1, 1, 5, 20]) ?? 1,
     diskLatencyMs: c.pick([0.5, 1, 5, 20]) ?? 1,

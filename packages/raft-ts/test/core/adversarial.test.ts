@@ -188,3 +188,19 @@ describe('PreVote and CheckQuorum', () => {
     expect(cluster.core(3).forgetLeader()).toBe(false);
   });
 });
+
+describe('mixed settings', () => {
+  test('a node without PreVote and CheckQuorum that comes back with a higher term is not left behind', () => {
+    const cluster = new Cluster({
+      configOf: (id) => (id === 3 ? { preVote: false, checkQuorum: false } : { preVote: true, checkQuorum: true }),
+    });
+    cluster.add(1, Disk.withTerms(conf, [2], 2));
+    cluster.add(2, Disk.withTerms(conf, [2], 2));
+    cluster.elect(1);
+    cluster.add(3, Disk.withTerms(conf, [2], 9));
+    cluster.run(100);
+    const { id, term } = cluster.leader()?.core.status() ?? { id: 0, term: 0 };
+    expect(term).toBeGreaterThanOrEqual(9);
+    expect(cluster.core(3).status()).toMatchObject({ term, leader: id });
+  });
+});

@@ -146,8 +146,8 @@ describe('lease reads', () => {
     expect(await cluster.failure(leader.readBarrier({ mode: 'lease' }))).toBeInstanceOf(NotLeaderError);
   });
 
-  test('a margin smaller than a tick is refused', async () => {
-    const cluster = new Cluster({ leaseReads: true, leaseMarginMs: 99 });
+  test('a margin too small for late ticks is refused', async () => {
+    const cluster = new Cluster({ leaseReads: true, leaseMarginMs: 299 });
     await expect(cluster.start(1, [1])).rejects.toThrow('leaseMarginMs');
   });
 });

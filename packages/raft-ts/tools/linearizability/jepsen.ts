@@ -1,86 +1,108 @@
 /**
- * Reads the logs that Jepsen's register tests leave: one event a line,
- * `INFO  jepsen.util - PROCESS :invoke|:ok|:fail|:info :read|:write|:cas VALUE`, columns apart by blanks or tabs.
+ * Makes operations of the events in a recorded history, of a register (`read`, `write`, `cas`) or of texts by key (`get`,
+ * `put`, `append`).
  *
  * `:fail` says that the operation certainly took no effect. Of a compare-and-set that names its values, it also says that the
  * register held something else, and it stays in the history; all other failed operations say nothing and are left out.
  * `:info`, and no answer at all, is an unknown outcome. Times are line numbers.
  */
 import type { Operation, RegisterInput, RegisterOutput } from 'raft-ts/sim';
+import { BadHistory, bad, type Event, parseEvents, quote } from './events.ts';
+import type { TextsInput, TextsOutput } from './texts.ts';
 
-export class BadHistory extends Error {
-  override readonly name = 'BadHistory';
-}
+export { BadHistory };
 
 export type RegisterOperation = Operation<RegisterInput, RegisterOutput>;
 
-interface Event {
-  readonly line: number;
-  readonly process: number;
-  readonly kind: 'invoke' | 'ok' | 'fail' | 'info';
-  readonly op: 'read' | 'write' | 'cas';
-  readonly value: string;
+export type History =
+  | { readonly object: 'register'; readonly operations: readonly RegisterOperation[] }
+  | { readonly object: 'texts'; readonly operations: readonly Operation<TextsInput, TextsOutput>[] };
+
+/** How the operations of one kind of object are told. */
+interface Reading<Input, Output> {
+  readonly ops: readonly string[];
+  input(event: Event): Input;
+  /** Of an operation that took effect, or that failed. Undefined: it failed and says nothing. */
+  output(event: Event): Output | undefined;
 }
 
-interface Call {
-  readonly line: number;
-  readonly input: RegisterInput;
+interface Call<Input> {
+  readonly event: Event;
+  readonly input: Input;
 }
 
-const shape = /^(?:.*\s-\s+)?(\d+)\s+:(invoke|ok|fail|info)\s+:(read|write|cas)\s+(\S.*)$/;
-/** Jepsen also logs what it did to the machines. */
-const aside = /(?:^|\s):nemesis\s|^\s*[;#]/;
 const scalar = /^(?:nil|true|false|-?\d+(?:\.\d+)?|:[\w.-]+|"[^"]*")$/;
 const pair = /^\[\s*([^\s[\],]+)[\s,]+([^\s[\],]+)\s*\]$/;
 
-/** Throws `BadHistory`, naming the line, for what is not such a log. */
-export function parseJepsen(text: string): readonly RegisterOperation[] {
-  const open = new Map<number, Call>();
-  const operations: RegisterOperation[] = [];
-  for (const [at, line] of text.split(/\r?\n/).entries()) {
-    if (line.trim() === '' || aside.test(line)) continue;
-    const event = parseEvent(line.trim(), at + 1);
-    const call = open.get(event.process);
-    if (event.kind === 'invoke') {
-      if (call !== undefined)
-        throw bad(event.line, `process ${String(event.process)} is still busy since ${since(call)}`);
-      open.set(event.process, { line: event.line, input: inputOf(event) });
+const register: Reading<RegisterInput, RegisterOutput> = {
+  ops: ['read', 'write', 'cas'],
+  input({ op, value, line }) {
+    if (op === 'read') return { op };
+    if (op === 'write') return { op, value: scalarOf(value, line) };
+    const [, from, to] = pair.exec(value) ?? [];
+    if (from === undefined || to === undefined) throw bad(line, `expected [OLD NEW], found ${quote(value)}`);
+    return { op: 'cas', from: scalarOf(from, line), to: scalarOf(to, line) };
+  },
+  output({ op, kind, value, line }) {
+    if (kind === 'fail') return op === 'cas' && pair.test(value) ? { done: false } : undefined;
+    return op === 'read' ? { value: scalarOf(value, line) } : { done: true };
+  },
+};
+
+const texts: Reading<TextsInput, TextsOutput> = {
+  ops: ['get', 'put', 'append'],
+  input({ op, key, value, line }) {
+    if (key === undefined) throw bad(line, `a ${op} needs a :key`);
+    if (op === 'get') return { op, key };
+    return { op: op === 'put' ? op : 'append', key, value: textOf(value, line) };
+  },
+  output({ op, kind, value, line }) {
+    if (kind === 'fail') return undefined;
+    return { value: op === 'get' ? textOf(value, line) : '' };
+  },
+};
+
+/** Throws `BadHistory`, naming the line, for what is not such a history. */
+export function parseHistory(text: string): History {
+  const events = parseEvents(text);
+  if (texts.ops.includes(events[0]?.op ?? '')) return { object: 'texts', operations: operationsOf(events, texts) };
+  return { object: 'register', operations: operationsOf(events, register) };
+}
+
+function operationsOf<Input, Output>(
+  events: readonly Event[],
+  reading: Reading<Input, Output>,
+): readonly Operation<Input, Output>[] {
+  const open = new Map<number, Call<Input>>();
+  const operations: Operation<Input, Output>[] = [];
+  for (const event of events) {
+    const { line, process, kind, op } = event;
+    const call = open.get(process);
+    if (!reading.ops.includes(op)) throw bad(line, `expected :${reading.ops.join('|:')}, found :${op}`);
+    if (kind === 'invoke') {
+      if (call !== undefined) throw bad(line, `process ${String(process)} is still busy since ${since(call)}`);
+      open.set(process, { event, input: reading.input(event) });
       continue;
     }
-    if (call === undefined) throw bad(event.line, `process ${String(event.process)} is answered, but had not asked`);
-    if (call.input.op !== event.op) throw bad(event.line, `a ${event.op} is answered, but ${since(call)} is another`);
-    open.delete(event.process);
-    operations.push(...close(event, call));
+    if (call === undefined) throw bad(line, `process ${String(process)} is answered, but had not asked`);
+    if (!isAnswerTo(call.event, event)) throw bad(line, `a ${op} is answered, but ${since(call)} is another`);
+    open.delete(process);
+    if (kind === 'info') operations.push(unknown(call));
+    else {
+      const output = reading.output(event);
+      if (output !== undefined) operations.push({ ...unknown(call), output, return: line });
+    }
   }
-  for (const [process, call] of open) operations.push(unknown(process, call));
+  for (const call of open.values()) operations.push(unknown(call));
   return operations;
 }
 
-function parseEvent(line: string, number: number): Event {
-  const [, process, kind, op, value] = shape.exec(line) ?? [];
-  if (process === undefined || value === undefined) {
-    throw bad(number, `expected "PROCESS :invoke|:ok|:fail|:info :read|:write|:cas VALUE", found ${quote(line)}`);
-  }
-  return { line: number, process: Number(process), kind: kind as Event['kind'], op: op as Event['op'], value };
+function isAnswerTo(call: Event, { op, key }: Event): boolean {
+  return call.op === op && (key === undefined || key === call.key);
 }
 
-function inputOf({ op, value, line }: Event): RegisterInput {
-  if (op === 'read') return { op };
-  if (op === 'write') return { op, value: scalarOf(value, line) };
-  const [, from, to] = pair.exec(value) ?? [];
-  if (from === undefined || to === undefined) throw bad(line, `expected [OLD NEW], found ${quote(value)}`);
-  return { op, from: scalarOf(from, line), to: scalarOf(to, line) };
-}
-
-function close(event: Event, call: Call): readonly RegisterOperation[] {
-  const { process, kind, op, value, line } = event;
-  if (kind === 'info') return [unknown(process, call)];
-  if (kind === 'fail' && (op !== 'cas' || !pair.test(value))) return [];
-  const output = op === 'read' ? { value: scalarOf(value, line) } : { done: kind === 'ok' };
-  return [{ process, input: call.input, output, call: call.line, return: line }];
-}
-
-function unknown(process: number, { input, line }: Call): RegisterOperation {
+function unknown<Input>({ event, input }: Call<Input>): Operation<Input, never> {
+  const { process, line } = event;
   return { process, input, output: undefined, call: line, return: Number.POSITIVE_INFINITY };
 }
 
@@ -89,14 +111,13 @@ function scalarOf(text: string, line: number): string {
   return text;
 }
 
-function since({ line }: Call): string {
-  return `line ${String(line)}`;
+/** Nothing there is the same as an empty text. */
+function textOf(text: string, line: number): string {
+  if (text === 'nil') return '';
+  if (!text.startsWith('"')) throw bad(line, `expected a text, found ${quote(text)}`);
+  return text.slice(1, -1);
 }
 
-function quote(text: string): string {
-  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
-}
-
-function bad(line: number, message: string): BadHistory {
-  return new BadHistory(`line ${String(line)}: ${message}`);
+function since({ event }: Call<unknown>): string {
+  return `line ${String(event.line)}`;
 }

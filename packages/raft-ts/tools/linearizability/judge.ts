@@ -1,8 +1,10 @@
 /** Judges every recorded history of a folder and compares with the verdicts that came with it. */
-import { readdirSync, readFileSync, statSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
-import { checkLinearizable, registerModel } from 'raft-ts/sim';
-import { BadHistory, parseJepsen } from './jepsen.ts';
+import { readFileSync, statSync } from 'node:fs';
+import { basename, dirname, join, relative } from 'node:path';
+import { type CheckOptions, checkLinearizable, registerModel } from 'raft-ts/sim';
+import { filesBelow, systemError } from '../files.ts';
+import { BadHistory, type History, parseHistory } from './jepsen.ts';
+import { textsModel } from './texts.ts';
 
 const verdictsFile = 'verdicts.tsv';
 
@@ -20,7 +22,7 @@ export function judge(path: string, print: (line: string) => void, options: Opti
     print(`no histories in ${path}`);
     return 2;
   }
-  const expected = readVerdicts(folder);
+  const expected = verdictsFor(folder, names);
   let agree = 0;
   let differ = 0;
   let bad = 0;
@@ -41,12 +43,23 @@ export function judge(path: string, print: (line: string) => void, options: Opti
   return differ + bad > 0 ? 1 : 0;
 }
 
+/** Names from the folder on. */
 function histories(folder: string): string[] {
-  const isHistory = (name: string) => !name.startsWith('.') && !/\.(?:tsv|md)$/.test(name);
-  return readdirSync(folder, { withFileTypes: true })
-    .filter((entry) => entry.isFile() && isHistory(entry.name))
-    .map((entry) => entry.name)
-    .sort();
+  return filesBelow(folder)
+    .map((path) => relative(folder, path))
+    .filter((name) => !notHistory.test(name));
+}
+
+const notHistory = /(?:^|\/)\.|\.(?:tsv|md)$|(?:^|\/)(?:README|LICENSE|NOTICE)(?:\.\w+)?$/i;
+
+/** Each folder may say what to expect of its histories. */
+function verdictsFor(folder: string, names: readonly string[]): ReadonlyMap<string, string> | undefined {
+  const below = new Set(['.', ...names.map(dirname)]);
+  const lists = [...below].flatMap((part) => {
+    const list = readVerdicts(join(folder, part));
+    return list ? [[...list].map(([name, verdict]): [string, string] => [join(part, name), verdict])] : [];
+  });
+  return lists.length === 0 ? undefined : new Map(lists.flat());
 }
 
 /** `NAME<tab>true|false` a line. */
@@ -67,14 +80,18 @@ function readVerdicts(folder: string): ReadonlyMap<string, string> | undefined {
 
 function judgeFile(path: string, { maxSteps }: Options): { verdict: string; detail: string } {
   try {
-    const history = parseJepsen(readFileSync(path, 'utf8'));
-    const limit = maxSteps === undefined ? {} : { maxSteps };
-    const { verdict, explanation } = checkLinearizable(registerModel, history, limit);
+    const history = parseHistory(readFileSync(path, 'utf8'));
+    const { verdict, explanation } = check(history, maxSteps === undefined ? {} : { maxSteps });
     return { verdict, detail: explanation };
   } catch (error) {
     if (error instanceof BadHistory) return { verdict: 'unreadable', detail: error.message };
-    throw error;
+    return { verdict: 'unreadable', detail: systemError(error) };
   }
+}
+
+function check(history: History, options: CheckOptions): { readonly verdict: string; readonly explanation: string } {
+  if (history.object === 'texts') return checkLinearizable(textsModel, history.operations, options);
+  return checkLinearizable(registerModel, history.operations, options);
 }
 
 function indent(text: string): string {

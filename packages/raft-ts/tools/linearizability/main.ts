@@ -1,4 +1,4 @@
-/** `npm run linearizability -w raft-ts -- [--verbose] DIR|FILE…`: verdicts on recorded histories of a register. */
+/** `npm run linearizability -w raft-ts -- [--verbose] DIR|FILE…`: verdicts on recorded histories. */
 import { resolve } from 'node:path';
 import { BadHistory } from './jepsen.ts';
 import { judge } from './judge.ts';

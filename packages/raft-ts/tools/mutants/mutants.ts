@@ -278,7 +278,7 @@ export const mutants: readonly Mutant[] = [
     name: 'a stale leader is not told of the higher term',
     report: 'etcd#8501 family, redpanda#31547',
     file: 'core/step.ts',
-    find: 'if (checkQuorum || preVote) s.hold(',
+    find: 'if (checkQuorum || preVote || !s.compat) s.hold(',
     replace: 'if (checkQuorum && s.term < 0) s.hold(',
     shownBy: 'scenario',
   },

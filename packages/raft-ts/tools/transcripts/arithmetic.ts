@@ -18,6 +18,15 @@ interface Voters {
   readonly outgoing: readonly NodeId[];
 }
 
+/** More would make a chart that nobody can read. */
+const votersMax = 1000;
+
+function toNumber(text: string): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value)) throw new Error(`not a number: ${JSON.stringify(text)}`);
+  return value;
+}
+
 /** Values are given once per voter, in the order in which voters are first named; `_` means none. */
 function valuePerVoter(sets: Voters, given: readonly string[]): ReadonlyMap<NodeId, string> | string {
   const ids = [...new Set([...sets.voters, ...sets.outgoing])];
@@ -34,10 +43,12 @@ function valuePerVoter(sets: Voters, given: readonly string[]): ReadonlyMap<Node
 }
 
 export function quorumOutput(directive: Directive): string {
-  const voters = valuesOf(directive, 'cfg').map(Number);
+  if (!quorumDirectives.has(directive.name)) return 'unknown command';
+  const voters = valuesOf(directive, 'cfg').map(toNumber);
   const outgoing = valuesOf(directive, 'cfgj')
     .filter((id) => id !== 'zero')
-    .map(Number);
+    .map(toNumber);
+  if (voters.length + outgoing.length > votersMax) throw new Error(`more than ${String(votersMax)} voters`);
   const sets = { voters, outgoing };
   const mirrored = { voters: outgoing, outgoing: voters };
   const vote = directive.name === 'vote';
@@ -57,7 +68,7 @@ function voteResult(sets: Voters, given: ReadonlyMap<NodeId, string>): string {
 }
 
 function committed(sets: Voters, given: ReadonlyMap<NodeId, string>): string {
-  const index = jointIndex(sets, (id) => (given.has(id) ? Number(given.get(id)) : undefined));
+  const index = jointIndex(sets, (id) => (given.has(id) ? toNumber(given.get(id) ?? '') : undefined));
   return index === Number.POSITIVE_INFINITY ? '∞' : String(index);
 }
 
@@ -83,7 +94,7 @@ function parseOps(input: readonly string[]): readonly ConfOp[] | string {
     if (word.length < 2) return `unknown token ${word}`;
     const op = letters[word.charAt(0)];
     if (op === undefined) return `unknown input: ${word}`;
-    list.push({ op, id: Number(word.slice(1)) });
+    list.push({ op, id: toNumber(word.slice(1)) });
   }
   return list;
 }

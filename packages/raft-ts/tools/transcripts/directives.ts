@@ -50,8 +50,19 @@ function each(env: Environment, args: readonly Arg[], title: string, act: (node:
   }
 }
 
+const nodesMax = 1000;
+
+/** What `add-nodes` may be told. */
+const nodeSettings: ReadonlySet<string> = new Set([
+  ...['voters', 'learners', 'index', 'content', 'inflight', 'max-committed-size-per-ready', 'read-only'],
+  ...['async-storage-writes', 'prevote', 'checkquorum', 'step-down-on-removal', 'disable-conf-change-validation'],
+]);
+
 function addNodes(env: Environment, args: readonly Arg[]): void {
+  const unknown = args.slice(1).find(({ key }) => !nodeSettings.has(key));
+  if (unknown) throw new Error(`unknown setting ${JSON.stringify(unknown.key)}`);
   const count = toNumber(args[0]?.key);
+  if (env.nodes.length + count > nodesMax) throw new Error(`more than ${String(nodesMax)} nodes`);
   const numbers = (key: string): number[] => valuesOf(args, key).map(toNumber);
   const flag = (key: string): boolean => valuesOf(args, key).some(toBoolean);
   const [index = 0] = numbers('index');

@@ -1,31 +1,44 @@
 /** `npm run transcripts -w raft-ts -- [--semantic] DIR|FILE…`: plays data-driven scripts against the core. */
-import { readdirSync, readFileSync, statSync } from 'node:fs';
-import { join, relative, resolve } from 'node:path';
+import { readFileSync, statSync } from 'node:fs';
+import { relative, resolve } from 'node:path';
+import { filesBelow, systemError } from '../files.ts';
+import type { Result, RunOptions } from './run.ts';
 import { runScript } from './run.ts';
 
 const usage = 'usage: transcripts [--semantic] DIR|FILE…';
 // npm runs scripts in the package's folder; paths are meant from where the user stands.
 const here = process.env['INIT_CWD'] ?? process.cwd();
 
-interface Found {
-  readonly path: string;
-  /** Named by the user, so it has to be a script. */
-  readonly named: boolean;
+/** Characters; a hostile line is not repeated in full. */
+const whyMax = 1000;
+
+/** Prose beside the scripts. */
+const prose = /\.md$|(?:^|\/)(?:README|LICENSE|NOTICE)(?:\.\w+)?$/i;
+
+/** Undefined: a file that lies beside the scripts. */
+function runFile(path: string, named: boolean, options: RunOptions): Result | undefined {
+  if (!named && prose.test(path)) return undefined;
+  try {
+    const result = runScript(readFileSync(path, 'utf8'), options);
+    return result ?? (named ? { ok: false, why: 'not a script of a known kind' } : undefined);
+  } catch (error) {
+    return { ok: false, why: systemError(error) };
+  }
 }
 
-function filesBelow(path: string): string[] {
-  const entries = readdirSync(path, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1));
-  return entries.flatMap((entry) => {
-    const child = join(path, entry.name);
-    if (entry.isDirectory()) return filesBelow(child);
-    return entry.isFile() ? [child] : [];
-  });
-}
-
-function find(path: string): Found[] {
+/** What the user named has to be there, and a file has to be a script. */
+function runPath(path: string, options: RunOptions): { readonly path: string; readonly result: Result }[] {
   const full = resolve(here, path);
-  if (!statSync(full).isDirectory()) return [{ path: full, named: true }];
-  return filesBelow(full).map((child) => ({ path: child, named: false }));
+  const run = (file: string, named: boolean): { path: string; result: Result }[] => {
+    const result = runFile(file, named, options);
+    return result ? [{ path: file, result }] : [];
+  };
+  try {
+    if (!statSync(full).isDirectory()) return run(full, true);
+    return filesBelow(full).flatMap((file) => run(file, false));
+  } catch (error) {
+    return [{ path: full, result: { ok: false, why: systemError(error) } }];
+  }
 }
 
 function main(args: readonly string[]): number {
@@ -37,27 +50,16 @@ function main(args: readonly string[]): number {
   }
   let passed = 0;
   let failed = 0;
-  for (const { path, named } of paths.flatMap(find)) {
-    const result = runScript(readFileSync(path, 'utf8'), { semantic: flags.length > 0 });
-    if (!result && !named) continue;
-    const shown = relative(here, path);
-    if (result?.ok) passed += 1;
-    else failed += 1;
-    console.log(result?.ok ? `ok ${shown}` : `FAIL ${shown}: ${result?.why ?? 'not a script of a known kind'}`);
+  for (const argument of paths) {
+    for (const { path, result } of runPath(argument, { semantic: flags.length > 0 })) {
+      if (result.ok) passed += 1;
+      else failed += 1;
+      const shown = relative(here, path);
+      console.log(result.ok ? `ok ${shown}` : `FAIL ${shown}: ${result.why.slice(0, whyMax)}`);
+    }
   }
   console.log(`${String(passed)} passed, ${String(failed)} failed`);
   return failed > 0 || passed === 0 ? 1 : 0;
 }
 
-function run(): number {
-  try {
-    return main(process.argv.slice(2));
-  } catch (error) {
-    // An operating system's error says what is wrong with the path.
-    if (!(error instanceof Error && 'code' in error)) throw error;
-    console.error(error.message);
-    return 2;
-  }
-}
-
-process.exitCode = run();
+process.exitCode = main(process.argv.slice(2));

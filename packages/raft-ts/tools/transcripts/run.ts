@@ -2,7 +2,7 @@
 import { confChangeDirectives, confChangeOutput, quorumDirectives, quorumOutput } from './arithmetic.ts';
 import { transcriptDirectives, transcriptOutput } from './directives.ts';
 import type { Directive } from './script.ts';
-import { BadScript, parseScript } from './script.ts';
+import { BadScript, parseLine, parseScript } from './script.ts';
 
 export interface Difference {
   readonly line: number;
@@ -17,36 +17,52 @@ export interface RunOptions {
   readonly semantic?: boolean;
 }
 
-type Play = (directive: Directive) => string;
+interface Player {
+  readonly known: ReadonlySet<string>;
+  /** Whether input lines are further directives. */
+  readonly nested: boolean;
+  readonly play: (directive: Directive) => string;
+}
 
 /** Undefined: none of the three kinds. */
-function playerFor(directives: readonly Directive[]): Play | undefined {
+function playerFor(directives: readonly Directive[]): Player | undefined {
   const uses = (known: ReadonlySet<string>): boolean => directives.some(({ name }) => known.has(name));
-  if (uses(quorumDirectives)) return quorumOutput;
-  if (uses(confChangeDirectives)) return confChangeOutput();
-  return uses(transcriptDirectives) ? transcriptOutput() : undefined;
+  if (uses(quorumDirectives)) return { known: quorumDirectives, nested: false, play: quorumOutput };
+  if (uses(confChangeDirectives)) return { known: confChangeDirectives, nested: false, play: confChangeOutput() };
+  if (!uses(transcriptDirectives)) return undefined;
+  return { known: transcriptDirectives, nested: true, play: transcriptOutput() };
 }
 
 /** Undefined: not a script at all, such as a README beside the scripts. */
 export function runScript(text: string, options: RunOptions = {}): Result | undefined {
+  if (!/^----\r?$/m.test(text)) return undefined;
   let directives: readonly Directive[];
-  let play: Play | undefined;
   try {
     directives = parseScript(text);
-    play = playerFor(directives);
   } catch (error) {
-    if (error instanceof BadScript) return /^----$/m.test(text) ? { ok: false, why: error.message } : undefined;
+    if (error instanceof BadScript) return { ok: false, why: error.message };
     throw error;
   }
-  if (!play) return undefined;
+  const player = playerFor(directives) ?? { known: new Set(), nested: false, play: () => '' };
   for (const directive of directives) {
-    const why = runDirective(directive, play, options);
+    const why = unknownIn(directive, player) ?? runDirective(directive, player.play, options);
     if (why !== undefined) return { ok: false, why };
   }
   return { ok: true };
 }
 
-function runDirective(directive: Directive, play: Play, options: RunOptions): string | undefined {
+/** A directive of another version, unless the script is about that. */
+function unknownIn({ name, line, input, expected }: Directive, { known, nested }: Player): string | undefined {
+  if (expected.includes('unknown command')) return undefined;
+  const further = nested && name !== 'propose-conf-change' ? input : [];
+  const names = [name, ...further.map((text) => parseLine(text, line).name)];
+  const unknown = names.findIndex((one) => one !== '' && !known.has(one));
+  return unknown < 0
+    ? undefined
+    : `line ${String(line + unknown)}: unknown directive ${JSON.stringify(names[unknown])}`;
+}
+
+function runDirective(directive: Directive, play: Player['play'], options: RunOptions): string | undefined {
   let output: string;
   try {
     output = play(directive);

@@ -4,9 +4,11 @@ import type { Clock } from '../../../lib/clock.ts';
 import { silentLog } from '../../../lib/log.ts';
 import { seededRandom } from '../../../lib/random.ts';
 import { defaultClusterSpec } from '../../../model/defaults.ts';
+import { jobStatusAfter } from '../../../model/job.ts';
 import type { Node, Service, Task } from '../../../model/objects.ts';
-import type { EndpointSpec, NodeSpec, TaskSpec } from '../../../model/spec.ts';
+import type { EndpointSpec, NodeSpec, Resources, ServiceSpec, TaskSpec } from '../../../model/spec.ts';
 import { isTerminal, TaskState } from '../../../model/task-state.ts';
+import { manualRollbackMessage, respecced, rolledBack } from '../../../model/update.ts';
 import { createPlacement } from '../../placement/index.ts';
 import type { LeaderLoop } from '../../store/port.ts';
 import type { MemoryStore } from '../../store/store.ts';
@@ -80,6 +82,8 @@ export class World {
   commits = 0;
   /** Called after each commit. */
   check: () => void = () => {};
+  /** Called whenever something may have happened, before anything else does. */
+  beforeSettled: (() => Promise<void>) | undefined;
   #loops: readonly LeaderLoop[] = [];
 
   constructor() {
@@ -101,17 +105,33 @@ export class World {
   }
 
   async stop(): Promise<void> {
-    await Promise.all(this.#loops.map((loop) => loop.stop()));
+    let stopped = false;
+    const stopping = Promise.all(this.#loops.map((loop) => loop.stop())).then(() => {
+      stopped = true;
+    });
+    while (!stopped) {
+      await nextTurn();
+      this.clock.runDeferred();
+    }
+    await stopping;
   }
 
   /** Until nothing moves at this time. */
   async settle(): Promise<void> {
     for (let turn = 0; turn < 2000; turn++) {
       await nextTurn();
+      await this.#interrupt();
       if (this.clock.runDeferred()) continue;
       if (!(await this.#obey())) return;
     }
     throw new Error('the world does not come to rest');
+  }
+
+  async #interrupt(): Promise<void> {
+    const work = this.beforeSettled;
+    this.beforeSettled = undefined; // it settles the world itself
+    await work?.();
+    this.beforeSettled ??= work;
   }
 
   async advance(ms: number): Promise<void> {
@@ -127,6 +147,7 @@ export class World {
     for (const task of this.tasks()) {
       const node = this.store.view.get('node', task.nodeId);
       if (node?.status.state !== 'ready' || isTerminal(task.status.state)) continue;
+      if (task.status.state < TaskState.assigned) continue; // no agent has been told of it
       const state = this.agent(task);
       if (state !== undefined && state > task.status.state)
         moved.push({ id: task.id, state: state as Task['status']['state'] });
@@ -140,8 +161,10 @@ export class World {
       const task = tx.get('task', id);
       if (task === undefined) return;
       const { meta: _, ...draft } = task;
+      const starts = state === TaskState.running && task.status.state < TaskState.running;
       tx.update('task', {
         ...draft,
+        ...(starts ? { runningSince: tx.now } : {}),
         status: { ...task.status, state, timestamp: tx.now, message: 'reported', err: '' },
       });
     });
@@ -166,11 +189,19 @@ export class World {
     );
   }
 
-  async node(id: string, change: Partial<NodeSpec> & { readonly state?: Node['status']['state'] } = {}): Promise<void> {
-    const { state = 'ready', ...spec } = change;
+  async node(
+    id: string,
+    change: Partial<NodeSpec> & { readonly state?: Node['status']['state']; readonly resources?: Resources } = {},
+  ): Promise<void> {
+    const { state = 'ready', resources, ...spec } = change;
     await this.store.transact((tx) => {
       const old = tx.get('node', id);
-      const draft = nodeDraft(id);
+      const made = nodeDraft(id);
+      const description = old?.description ?? made.description;
+      const draft =
+        description === undefined
+          ? made
+          : { ...made, description: resources ? { ...description, resources } : description };
       const since = old?.status.state === state ? old.status.since : tx.now;
       const node = {
         ...draft,
@@ -190,19 +221,33 @@ export class World {
 
   /** Creates or updates, as the control API does. */
   async service(id: string, replicas: number, template: TaskSpec = nginx(), endpoint?: EndpointSpec): Promise<void> {
+    await this.spec(id, {
+      TaskTemplate: template,
+      Mode: { Replicated: { Replicas: replicas } },
+      ...(endpoint === undefined ? {} : { EndpointSpec: endpoint }),
+    });
+  }
+
+  /** Creates a service with one replica, or changes the parts that are given. */
+  async spec(id: string, change: Partial<ServiceSpec>): Promise<void> {
     await this.store.transact((tx) => {
       const old = tx.get('service', id);
-      const spec = {
-        Name: id,
-        Labels: {},
-        TaskTemplate: template,
-        Mode: { Replicated: { Replicas: replicas } },
-        ...(endpoint === undefined ? {} : { EndpointSpec: endpoint }),
-      };
-      const changed = old !== undefined && JSON.stringify(old.spec.TaskTemplate) !== JSON.stringify(template);
-      const specVersion = (old?.specVersion ?? 1) + (changed ? 1 : 0);
-      if (old === undefined) tx.create('service', { id, spec, specVersion });
-      else tx.update('service', { id, spec, specVersion, previousSpec: old.spec });
+      const base = { Name: id, Labels: {}, TaskTemplate: nginx(), Mode: { Replicated: { Replicas: 1 } } };
+      const spec = { ...(old?.spec ?? base), ...change };
+      const job = jobStatusAfter(old, spec, tx.now);
+      if (old === undefined) tx.create('service', { id, spec, specVersion: 1, ...job });
+      else tx.update('service', { ...respecced(old, spec, tx.now), ...job });
+    });
+    await this.settle();
+  }
+
+  async rollback(id: string): Promise<void> {
+    await this.store.transact((tx) => {
+      const service = tx.get('service', id);
+      const spec = service?.previousSpec;
+      if (service === undefined || spec === undefined) return;
+      const rollback = { spec, message: manualRollbackMessage, startedAt: tx.now, by: 'user' } as const;
+      tx.update('service', rolledBack(service, rollback, tx.now));
     });
     await this.settle();
   }

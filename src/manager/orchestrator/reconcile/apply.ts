@@ -1,4 +1,4 @@
-/** Writes what was decided about a slot. The decision is made again on the state of the transaction, so a race changes nothing. */
+/** Writes what was decided about a place. The decision is made again on the state of the transaction, so a race changes nothing. */
 
 import { unreachable } from '../../../lib/assert.ts';
 import { newId } from '../../../lib/ids.ts';
@@ -7,35 +7,37 @@ import type { Service, Task } from '../../../model/objects.ts';
 import type { DesiredState } from '../../../model/task-state.ts';
 import { isTerminal, TaskState } from '../../../model/task-state.ts';
 import type { Transaction } from '../../store/port.ts';
+import type { Place } from '../place.ts';
+import { tasksAt } from '../place.ts';
 import { newTask, templateOf } from '../task.ts';
-import type { Action, Intent } from './slot.ts';
+import type { Action, Creation, Intent } from './slot.ts';
 import { decideSlot } from './slot.ts';
 
-export interface SlotItem {
-  readonly kind: 'slot';
+export interface PlaceItem {
+  readonly kind: 'place';
   readonly serviceId: string;
-  readonly slot: number;
+  readonly place: Place;
   readonly intent: Intent;
 }
 
-export function applySlot(tx: Transaction, item: SlotItem, random: Random): void {
-  const service = tx.get('service', item.serviceId);
+export function applyPlace(tx: Transaction, { serviceId, place, intent }: PlaceItem, random: Random): void {
+  const service = tx.get('service', serviceId);
   if (service === undefined) return;
-  const context = { now: tx.now, service, nodeOf: (id: string) => tx.get('node', id) };
-  const { actions } = decideSlot(tx.tasksOfSlot(item.serviceId, item.slot), context, item.intent);
-  for (const action of actions) applyAction(tx, service, { slot: item.slot, action, random });
+  const context = { now: tx.now, service, place, nodeOf: (id: string) => tx.get('node', id) };
+  const { actions } = decideSlot(tasksAt(tx, serviceId, place), context, intent);
+  for (const action of actions) applyAction(tx, service, { place, action, random });
 }
 
-interface Step {
-  readonly slot: number;
+export interface Step {
+  readonly place: Place;
   readonly action: Action;
   readonly random: Random;
 }
 
-function applyAction(tx: Transaction, service: Service, { slot, action, random }: Step): void {
+export function applyAction(tx: Transaction, service: Service, { place, action, random }: Step): void {
   switch (action.kind) {
     case 'create':
-      return tx.create('task', birth(tx, service, { slot, action, random }));
+      return create(tx, service, action, { id: newId(random), place });
     case 'desire':
       return setDesired(tx, action.taskId, action.desired);
     case 'release':
@@ -47,30 +49,26 @@ function applyAction(tx: Transaction, service: Service, { slot, action, random }
   }
 }
 
-function birth(
+function create(
   tx: Transaction,
   service: Service,
-  { slot, action, random }: Step & { readonly action: Action },
-): ReturnType<typeof newTask> {
-  if (action.kind !== 'create') throw new TypeError('not a create action');
-  const like = action.like === undefined ? undefined : tx.get('task', action.like);
+  action: Creation,
+  { id, place }: { readonly id: string; readonly place: Place },
+): void {
+  const older = action.like === undefined ? undefined : tx.get('task', action.like);
   const { kind: _, like: __, ...rest } = action;
-  return newTask({
-    ...rest,
-    id: newId(random),
-    serviceId: service.id,
-    slot,
-    now: tx.now,
-    template: like ?? templateOf(service),
-  });
+  const { jobStatus } = service;
+  const iteration = jobStatus === undefined ? {} : { jobIteration: jobStatus.iteration };
+  const template = older ?? templateOf(service);
+  tx.create('task', newTask({ ...rest, ...iteration, id, serviceId: service.id, place, now: tx.now, template }));
 }
 
-/** A task that no node has ends with the wish itself: no agent will report that it stopped. */
+/** A task that no agent has ends with the wish itself: nobody will report that it stopped. */
 export function setDesired(tx: Transaction, taskId: string, desired: DesiredState): void {
   const task = tx.get('task', taskId);
   if (task === undefined || task.desired >= desired) return;
   const { meta: _, ...draft } = task;
-  const ends = task.nodeId === '' && desired >= TaskState.shutdown && !isTerminal(task.status.state);
+  const ends = task.status.state < TaskState.assigned && desired >= TaskState.shutdown;
   const status = ends
     ? { ...task.status, state: TaskState.shutdown, timestamp: tx.now, message: 'never assigned to a node' }
     : task.status;
@@ -80,8 +78,9 @@ export function setDesired(tx: Transaction, taskId: string, desired: DesiredStat
 function release(tx: Transaction, taskId: string): void {
   const task = tx.get('task', taskId);
   if (task === undefined || task.desired >= TaskState.running) return;
-  const { meta: _, notBefore: __, replaces: ___, ...draft }: Task = task;
-  tx.update('task', { ...draft, desired: TaskState.running });
+  const desired = task.jobIteration === undefined ? TaskState.running : TaskState.complete;
+  const { meta: _, notBefore: __, replaces: ___, handover: ____, ...draft }: Task = task;
+  tx.update('task', { ...draft, desired });
 }
 
 export function orphan(tx: Transaction, taskId: string, message: string): void {

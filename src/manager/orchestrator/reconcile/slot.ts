@@ -1,29 +1,39 @@
 /**
- * One slot: its tasks, the service and the nodes in; what to do out. Pure. In steady state it says: nothing.
- * A slot has one winner, a task that is wanted and not on a lost or drained node; everything else in it is history, is being
- * stopped, or waits on a lost node in case that one comes back first.
+ * One place: its tasks, the service and the nodes in; what to do out. Pure. In steady state it says: nothing.
+ * A place has one winner, a task that is wanted and not on a lost or drained node; everything else in it is history, is being
+ * stopped, waits on a lost node in case that one comes back first, or goes on until its replacement runs (`start-first`).
  */
-import type { Node, Service, Task } from '../../../model/objects.ts';
+
+import { effectiveUpdateConfig } from '../../../model/defaults.ts';
+import type { Node, Service, Task, UpdateOrder } from '../../../model/objects.ts';
 import type { DesiredState } from '../../../model/task-state.ts';
 import { isTerminal, TaskState } from '../../../model/task-state.ts';
-import { mayMove, restartDueAt, restartsAfter, shouldRestart } from '../restart.ts';
+import type { Place } from '../place.ts';
+import { isJob } from '../place.ts';
+import { failoverDelayMs, failuresAfter, mayMove, restartDueAt, restartsAfter, shouldRestart } from '../restart.ts';
 import { isDirty, isLost, isStopped, isWanted } from '../task.ts';
+import { decideHandover } from '../update/handover.ts';
 
 /** How long a new task waits for the one that it replaces to stop. */
 export const stopPatienceMs = 60_000;
-/** Tasks of one slot that may stand by on lost nodes. */
+/** Tasks of one place that may stand by on lost nodes. */
 const standbyMax = 2;
 
+export interface Creation {
+  readonly kind: 'create';
+  readonly desired: DesiredState;
+  readonly restarts: readonly number[];
+  readonly failures?: number;
+  /** Made from this task instead of the service: to bring the place to a new spec is the updater's business. */
+  readonly like?: string;
+  readonly notBefore?: number;
+  readonly replaces?: string;
+  readonly handover?: UpdateOrder;
+  readonly updateBegunAt?: number;
+}
+
 export type Action =
-  | {
-      readonly kind: 'create';
-      readonly desired: DesiredState;
-      readonly restarts: readonly number[];
-      /** Made from this task instead of the service: its update is paused. */
-      readonly like?: string;
-      readonly notBefore?: number;
-      readonly replaces?: string;
-    }
+  | Creation
   | { readonly kind: 'desire'; readonly taskId: string; readonly desired: DesiredState }
   /** Its restart delay is over. */
   | { readonly kind: 'release'; readonly taskId: string }
@@ -33,11 +43,15 @@ export type Action =
 export interface SlotContext {
   readonly now: number;
   readonly service: Service;
+  readonly place: Place;
   nodeOf(id: string): Node | undefined;
 }
 
-/** `keep`: one task runs by the restart policy. `update`: as `keep`, from the new spec. `remove`: nothing is left. */
-export type Intent = 'keep' | 'update' | 'remove';
+/**
+ * `keep`: one task runs by the restart policy, of the spec that the last one had (the updater brings places to a new one). `hold`: what is there goes on, nothing is
+ * made. `stop`: what runs is stopped and kept as history. `remove`: nothing is left.
+ */
+export type Intent = 'keep' | 'hold' | 'stop' | 'remove';
 
 export interface SlotDecision {
   readonly actions: readonly Action[];
@@ -45,32 +59,47 @@ export interface SlotDecision {
   readonly wakeAt?: number;
 }
 
-/** `tasks`: all of the slot, oldest first. */
+/** `tasks`: all of the place, oldest first. */
 export function decideSlot(tasks: readonly Task[], context: SlotContext, intent: Intent): SlotDecision {
   const orphans = tasks
     .filter((task) => isOrphan(task, context))
     .map((task): Action => ({ kind: 'orphan', taskId: task.id }));
-  const rest = decide(tasks, context, intent);
-  return { ...rest, actions: [...orphans, ...rest.actions] };
+  const { jobStatus } = context.service;
+  const current = tasks.filter((task) => isKept(task) && task.jobIteration === jobStatus?.iteration);
+  const outdated = tasks.filter((task) => isKept(task) && task.jobIteration !== jobStatus?.iteration);
+  const rest = decide(current, tasks, context, intent);
+  const removed = outdated.map((task) => desire(task, TaskState.remove));
+  return { ...rest, actions: [...orphans, ...removed, ...rest.actions] };
 }
 
-function decide(tasks: readonly Task[], context: SlotContext, intent: Intent): SlotDecision {
-  if (intent === 'remove') return { actions: tasks.filter(isKept).map((task) => desire(task, TaskState.remove)) };
-  const kept = tasks.filter(isKept);
-  if (intent === 'update') {
-    const update = decideUpdate(kept, context);
-    if (update !== undefined) return update;
-  }
+/** `kept`: the place's own tasks, not marked for deletion and not of an earlier execution of a job. */
+function decide(kept: readonly Task[], tasks: readonly Task[], context: SlotContext, intent: Intent): SlotDecision {
+  if (intent === 'remove') return { actions: kept.map((task) => desire(task, TaskState.remove)) };
   const wanted = kept.filter(isWanted);
+  if (intent === 'stop') return { actions: wanted.filter(mayStop).map((task) => retire(task, context)) };
+  if (isJob(context.service) && kept.some((task) => task.status.state === TaskState.complete)) {
+    return { actions: wanted.filter(mayStop).map((task) => retire(task, context)) };
+  }
+  const handover = intent === 'keep' && !isMoot(wanted, context) ? decideHandover(kept, context) : undefined;
+  if (handover !== undefined) return handover;
   const live = wanted.filter((task) => classOf(task, context) === 'live');
   const winner = pickWinner(live, context);
   if (winner !== undefined) return decideAround(winner, wanted, tasks, context);
+  if (intent === 'hold') return { actions: [] };
   const last = wanted.at(-1);
   if (last === undefined) return { actions: refill(kept, context) };
   const others = standDown(wanted.slice(0, -1), context);
   const dueAt = delayLeft(last, context);
   if (dueAt !== undefined) return { actions: others, wakeAt: dueAt };
   return { actions: [...replace(last, context), ...others] };
+}
+
+/** The old task may stay after all: its node is no longer drained, and it is of the current spec. */
+function isMoot(wanted: readonly Task[], context: SlotContext): boolean {
+  const fresh = wanted.findLast((task) => task.handover !== undefined);
+  const old = fresh === undefined ? undefined : wanted.find((task) => task.id === fresh.replaces);
+  if (old === undefined || classOf(old, context) !== 'live') return false;
+  return !isDirty(old, context.service, context.nodeOf(old.nodeId));
 }
 
 type TaskClass = 'live' | 'dead' | 'lost' | 'leaving';
@@ -93,7 +122,7 @@ function pickWinner(live: readonly Task[], context: SlotContext): Task | undefin
   return winner;
 }
 
-/** There is a task to keep: the others go, but for those that stand by; and it may be due. */
+/** There is a task to keep: the others go, but for those that stand by or go on; and it may be due. */
 function decideAround(
   winner: Task,
   wanted: readonly Task[],
@@ -104,7 +133,7 @@ function decideAround(
     wanted.filter((task) => task !== winner),
     context,
   );
-  if (winner.desired === TaskState.running) return { actions };
+  if (winner.desired !== TaskState.ready) return { actions };
   const dueAt = releaseAt(winner, tasks, context);
   if (dueAt > context.now) return { actions, wakeAt: dueAt };
   return { actions: [...actions, { kind: 'release', taskId: winner.id }] };
@@ -142,13 +171,18 @@ function retire(task: Task, context: SlotContext): Action {
   return desire(task, never ? TaskState.remove : TaskState.shutdown);
 }
 
+/** A task that ended as it should keeps what was wished of it: it is the record. */
+function mayStop(task: Task): boolean {
+  return task.status.state !== TaskState.complete;
+}
+
 /** The newest wanted task can't go on: its successor, if it gets one. */
 function replace(last: Task, context: SlotContext): readonly Action[] {
   switch (classOf(last, context)) {
     case 'lost':
       return replaceLost(last, context);
     case 'leaving':
-      return [desire(last, TaskState.shutdown), ...(mayMove(last) ? [successor(last, context, { after: last })] : [])];
+      return replaceLeaving(last, context);
     case 'dead':
       return [desire(last, TaskState.shutdown), ...replaceDead(last, context)];
     case 'live':
@@ -165,43 +199,55 @@ function replaceLost(last: Task, context: SlotContext): readonly Action[] {
   return [...end, successor(last, context, delayed ? { dueAt: last.notBefore } : {})];
 }
 
-/** When the delay of a task that ended before it was over is: preparing starts at once, so without it a refusal would repeat at once. */
-function delayLeft(last: Task, { now }: SlotContext): number | undefined {
+function replaceLeaving(last: Task, context: SlotContext): readonly Action[] {
+  if (!mayMove(last)) return [desire(last, TaskState.shutdown)];
+  if (last.status.state === TaskState.running && !isJob(context.service)) return [beside(last, context)];
+  return [desire(last, TaskState.shutdown), successor(last, context, { after: last })];
+}
+
+/** The old task goes on until the new one is prepared, or runs, as the update order says. */
+function beside(last: Task, context: SlotContext): Creation {
+  const { order } = effectiveUpdateConfig(context.service.spec.UpdateConfig);
+  const creation = successor(last, context, { after: last });
+  if (order === 'stop-first') return { ...creation, handover: order };
+  const { notBefore: _, ...atOnce } = creation;
+  return { ...atOnce, handover: order, desired: TaskState.running };
+}
+
+/** When the newest task may be replaced, if that is later: its own restart delay, or the service's patience with a lost node. */
+function delayLeft(last: Task, context: SlotContext): number | undefined {
+  const { now } = context;
+  if (classOf(last, context) === 'lost') {
+    const since = context.nodeOf(last.nodeId)?.status.since;
+    const dueAt = since === undefined ? now : since + failoverDelayMs(context.service);
+    return dueAt > now ? dueAt : undefined;
+  }
+  // Preparing starts at once, so without this a refusal would repeat at once.
   if (last.desired !== TaskState.ready || !endedByItself(last) || !shouldRestart(last)) return undefined;
   return last.notBefore !== undefined && last.notBefore > now ? last.notBefore : undefined;
 }
 
 function replaceDead(last: Task, context: SlotContext): readonly Action[] {
-  if (last.status.state === TaskState.orphaned) return mayMove(last) ? [successor(last, context, {})] : [];
+  const moved = last.status.state === TaskState.orphaned || last.evicted === true;
+  if (moved) return mayMove(last) ? [successor(last, context, {})] : [];
   if (!shouldRestart(last)) return [];
   return [successor(last, context, { dueAt: restartDueAt(last, context.now), counts: true })];
 }
 
-/** Nothing in the slot is wanted: it is new, its task was taken away, or the policy said stop. */
+/** Nothing in the place is wanted: it is new, its task was taken away, or the policy said stop. */
 function refill(kept: readonly Task[], context: SlotContext): readonly Action[] {
   const last = kept.at(-1);
-  if (last === undefined) return [{ kind: 'create', desired: TaskState.running, restarts: [] }];
-  if (!mayMove(last) || (endedByItself(last) && !shouldRestart(last))) return [];
+  if (last === undefined) return [{ kind: 'create', desired: goalOf(context.service), restarts: [] }];
+  if (endedByItself(last) && !shouldRestart(last)) return [];
+  // A task that is bound to its node was stopped because of the node, and does not move when it comes back.
+  if (!mayMove(last) && last.pinned !== true) return [];
   return [successor(last, context, isSurelyStopped(last, context) ? {} : { after: last })];
 }
 
-function endedByItself(task: Task): boolean {
+export function endedByItself(task: Task): boolean {
   const { state } = task.status;
+  if (task.evicted === true) return false;
   return state === TaskState.complete || state === TaskState.failed || state === TaskState.rejected;
-}
-
-/** Undefined: every wanted task is of the current spec, and there is one. */
-function decideUpdate(kept: readonly Task[], context: SlotContext): SlotDecision | undefined {
-  const { service, now } = context;
-  const wanted = kept.filter(isWanted);
-  const dirty = wanted.filter((task) => isDirty(task, service, context.nodeOf(task.nodeId)));
-  if (wanted.length > dirty.length) return undefined;
-  const running = kept.filter((task) => !isSurelyStopped(task, context)).at(-1);
-  const birth: Action =
-    running === undefined
-      ? { kind: 'create', desired: TaskState.running, restarts: [] }
-      : { kind: 'create', desired: TaskState.ready, restarts: [], notBefore: now, replaces: running.id };
-  return { actions: [...dirty.map((task) => desire(task, TaskState.shutdown)), birth] };
 }
 
 interface Succession {
@@ -211,28 +257,36 @@ interface Succession {
   readonly counts?: boolean;
 }
 
-function successor(last: Task, context: SlotContext, { dueAt, after, counts }: Succession): Action {
+function successor(last: Task, context: SlotContext, { dueAt, after, counts }: Succession): Creation {
   const { service, now } = context;
-  const paused = service.updateStatus?.state === 'paused' && isDirty(last, service, context.nodeOf(last.nodeId));
-  const specVersion = paused ? last.specVersion : service.specVersion;
-  const same = last.specVersion === specVersion ? last.restarts : [];
-  const restarts = counts === true ? restartsAfter(last, specVersion, now) : same;
+  const alike = !isJob(service) && isDirty(last, service, context.nodeOf(last.nodeId));
+  const specVersion = alike ? last.specVersion : service.specVersion;
+  const same = last.specVersion === specVersion;
+  const restarts = counts === true ? restartsAfter(last, specVersion, now) : same ? last.restarts : [];
+  const failures = counts === true ? failuresAfter(last, specVersion) : same ? (last.failures ?? 0) : 0;
   const waits = (dueAt ?? now) > now || after !== undefined;
   return {
     kind: 'create',
-    desired: waits ? TaskState.ready : TaskState.running,
+    desired: waits ? TaskState.ready : goalOf(service),
     restarts,
-    ...(paused ? { like: last.id } : {}),
+    ...(failures === 0 ? {} : { failures }),
+    ...(alike ? { like: last.id } : {}),
+    ...(same && last.updateBegunAt !== undefined ? { updateBegunAt: last.updateBegunAt } : {}),
     ...(waits ? { notBefore: dueAt ?? now } : {}),
     ...(after === undefined ? {} : { replaces: after.id }),
   };
 }
 
-function isSurelyStopped(task: Task, context: SlotContext): boolean {
+/** What is wished of a task in the end: a job's is to complete. */
+export function goalOf(service: Service): DesiredState {
+  return isJob(service) ? TaskState.complete : TaskState.running;
+}
+
+export function isSurelyStopped(task: Task, context: SlotContext): boolean {
   return isStopped(task) || isLost(task, context.nodeOf(task.nodeId));
 }
 
-/** Not marked for deletion: the slot's own. */
+/** Not marked for deletion: the place's own. */
 function isKept(task: Task): boolean {
   return task.desired < TaskState.remove;
 }
@@ -241,6 +295,6 @@ function isOrphan(task: Task, context: SlotContext): boolean {
   return task.nodeId !== '' && !isTerminal(task.status.state) && context.nodeOf(task.nodeId) === undefined;
 }
 
-function desire(task: Task, desired: DesiredState): Action {
+export function desire(task: Task, desired: DesiredState): Action {
   return { kind: 'desire', taskId: task.id, desired };
 }

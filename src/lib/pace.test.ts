@@ -1,0 +1,24 @@
+import { expect, test } from 'vitest';
+import { Pace } from './pace.ts';
+import { VirtualClock } from './testing/virtual-clock.ts';
+
+test('work goes on at once until a piece is full, then in the next turn', async () => {
+  const clock = new VirtualClock();
+  const pace = new Pace(clock, 3);
+  const done: string[] = [];
+  const work = async () => {
+    for (let at = 1; at <= 7; at++) {
+      done.push(String(at));
+      await pace.spend();
+    }
+  };
+  const finished = work();
+  clock.defer(() => done.push('another'));
+  await clock.settle(finished);
+  expect(done.join(' ')).toBe('1 2 3 another 4 5 6 7');
+});
+
+test('a unit that is larger than a piece takes a turn', () => {
+  const pace = new Pace(new VirtualClock(), 3);
+  expect([pace.spend(2), pace.spend(5) === undefined, pace.spend(2)]).toEqual([undefined, false, undefined]);
+});

@@ -1,0 +1,255 @@
+/**
+ * Keeps every service as its mode says. Change events mark services and places dirty; one run decides about all that is dirty and
+ * writes it in batches. A task's change costs a look at its place, not at its service (but for jobs, and while an update is under
+ * way). Delays are kept in the store (`notBefore`), timers only remember to look.
+ */
+import type { Cancel } from '../../../lib/clock.ts';
+import { messageOf } from '../../../lib/errors.ts';
+import { Loop } from '../../../lib/loop.ts';
+import { Pace } from '../../../lib/pace.ts';
+import { sameSpec } from '../../../model/equal.ts';
+import type { Node, Service, Task } from '../../../model/objects.ts';
+import { TaskState } from '../../../model/task-state.ts';
+import type { ChangeEvent } from '../../../model/view.ts';
+import type { LeaderLoop, Transaction } from '../../store/port.ts';
+import { Alarms } from '../alarms.ts';
+import type { Place } from '../place.ts';
+import { isGlobal, parsePlaceKey, placeKey, placeOf, tasksAt } from '../place.ts';
+import type { OrchestratorOptions } from '../port.ts';
+import { lookedAtPerTurn, retryMs } from '../port.ts';
+import type { PlaceItem } from './apply.ts';
+import { applyPlace, setDesired } from './apply.ts';
+import { decideService, intentAt } from './mode.ts';
+import { decideSlot } from './slot.ts';
+
+type Item =
+  | PlaceItem
+  /** The service is gone. */
+  | { readonly kind: 'remove'; readonly taskId: string };
+
+export class ReconcileLoop implements LeaderLoop {
+  readonly name = 'reconcile';
+  readonly #options: OrchestratorOptions;
+  readonly #loop: Loop;
+  readonly #alarms: Alarms;
+  readonly #services = new Set<string>();
+  /** See `placeKey`. */
+  readonly #places = new Set<string>();
+  readonly #globals = new Set<string>();
+  /** Everything is to be looked at. */
+  #isNew = true;
+  #stopped = false;
+  #unsubscribe = () => {};
+  #cancelRetry: Cancel = () => {};
+
+  constructor(options: OrchestratorOptions) {
+    this.#options = options;
+    this.#loop = new Loop(
+      options.clock,
+      () => this.#run(),
+      (error) => this.#retryLater(error),
+    );
+    this.#alarms = new Alarms(options.clock, (key) => this.#ring(key));
+  }
+
+  start(): void {
+    const { store } = this.#options;
+    this.#unsubscribe = store.subscribe(({ events }) => {
+      for (const event of events) this.#record(event);
+      this.#triggerIfDirty();
+    });
+    this.#loop.trigger();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#unsubscribe();
+    this.#cancelRetry();
+    this.#alarms.clear();
+    await this.#loop.stop();
+    this.#alarms.clear();
+  }
+
+  async #markAll(): Promise<void> {
+    const { store, clock } = this.#options;
+    const { view } = store;
+    const pace = new Pace(clock, lookedAtPerTurn * 10);
+    for (const service of view.list('service')) this.#recordService(undefined, service);
+    for (const { serviceId } of [...view.list('task')]) {
+      if (view.get('service', serviceId) === undefined) this.#services.add(serviceId);
+      const pause = pace.spend();
+      if (pause !== undefined) await pause;
+    }
+  }
+
+  #record(event: ChangeEvent): void {
+    if (event.table === 'service') this.#recordService(event.before, event.after);
+    else if (event.table === 'task') this.#recordTask(event.before, event.after);
+    else if (event.table === 'node') this.#recordNode(event.before, event.after);
+  }
+
+  #recordService(before: Service | undefined, after: Service | undefined): void {
+    const service = after ?? before;
+    if (service === undefined) return;
+    // How an update stands is the update loop's business, and a look at every place of a service is dear.
+    if (before !== undefined && after !== undefined && isAlike(before, after)) return;
+    this.#services.add(service.id);
+    if (after !== undefined && isGlobal(after)) this.#globals.add(after.id);
+    else this.#globals.delete(service.id);
+  }
+
+  #recordTask(before: Task | undefined, after: Task | undefined): void {
+    const task = after ?? before;
+    if (task === undefined) return;
+    this.#mark(task.serviceId, placeOf(task));
+  }
+
+  /** A place is looked at by itself, unless what is wanted of it depends on the others. */
+  #mark(serviceId: string, place: Place): void {
+    const service = this.#options.store.view.get('service', serviceId);
+    const whole = service === undefined || service.spec.Mode.ReplicatedJob !== undefined;
+    if (whole) this.#services.add(serviceId);
+    else this.#places.add(placeKey(serviceId, place));
+  }
+
+  #recordNode(before: Node | undefined, after: Node | undefined): void {
+    const node = after ?? before;
+    if (node === undefined) return;
+    for (const serviceId of this.#globals) this.#mark(serviceId, node.id);
+    const same = before?.status.state === after?.status.state && before?.spec.Availability === after?.spec.Availability;
+    if (same && before !== undefined && after !== undefined) return;
+    for (const task of this.#options.store.view.tasksOfNode(node.id)) this.#mark(task.serviceId, placeOf(task));
+  }
+
+  #ring(key: string): void {
+    const { serviceId, place } = parsePlaceKey(key);
+    this.#mark(serviceId, place);
+    this.#loop.trigger();
+  }
+
+  #triggerIfDirty(): void {
+    if (this.#isDirty) this.#loop.trigger();
+  }
+
+  async #run(): Promise<void> {
+    const { store, clock } = this.#options;
+    if (this.#isNew) {
+      this.#isNew = false;
+      await this.#markAll();
+    }
+    while (!this.#stopped && this.#isDirty) {
+      const items = this.#decide();
+      if (items.length > 0) await store.batch(items, (tx, item) => this.#apply(tx, item));
+      else if (this.#isDirty) await new Promise<void>((resolve) => clock.defer(resolve));
+    }
+  }
+
+  get #isDirty(): boolean {
+    return this.#services.size > 0 || this.#places.size > 0;
+  }
+
+  /**
+   * As much of the dirt as fits in one turn; what is decided is written before more is, so that nothing is written that was
+   * decided long ago. At most one item per place: items of a batch are built without sight of each other.
+   */
+  #decide(): readonly Item[] {
+    const { view } = this.#options.store;
+    const now = this.#options.clock.now();
+    const items = new Map<string, Item>();
+    let looked = 0;
+    for (const key of this.#places) {
+      if (looked >= lookedAtPerTurn) return [...items.values()];
+      this.#places.delete(key);
+      this.#decidePlace(key, now, items);
+      looked += 1;
+    }
+    for (const id of this.#services) {
+      if (looked >= lookedAtPerTurn) break;
+      this.#services.delete(id);
+      const service = view.get('service', id);
+      if (service === undefined) this.#decideRemoved(id, items);
+      else looked += 1 + this.#decideService(service, now, items);
+    }
+    return [...items.values()];
+  }
+
+  #decidePlace(key: string, now: number, items: Map<string, Item>): void {
+    const { view } = this.#options.store;
+    const { serviceId, place } = parsePlaceKey(key);
+    if (this.#services.has(serviceId)) return;
+    const service = view.get('service', serviceId);
+    const node = typeof place === 'string' ? view.get('node', place) : undefined;
+    const intent = service === undefined ? undefined : intentAt(service, place, node);
+    const taken = tasksAt(view, serviceId, place).some((task) => task.desired < TaskState.remove);
+    // A slot without a task may not be wanted any more; a node is wanted for what it is.
+    const known = intent !== undefined && (taken || typeof place === 'string');
+    if (service === undefined || !known) {
+      this.#alarms.set(key, undefined);
+      this.#services.add(serviceId);
+      return;
+    }
+    this.#consider({ kind: 'place', serviceId, place, intent }, service, { now, items });
+  }
+
+  /** How many places were looked at. */
+  #decideService(service: Service, now: number, items: Map<string, Item>): number {
+    const { view } = this.#options.store;
+    const intents = decideService(service, view.tasksOfService(service.id), {
+      now,
+      nodes: () => view.list('node'),
+      nodeOf: (id) => view.get('node', id),
+    });
+    for (const [place, intent] of intents) {
+      this.#consider({ kind: 'place', serviceId: service.id, place, intent }, service, { now, items });
+    }
+    return intents.size;
+  }
+
+  #consider(
+    item: PlaceItem,
+    service: Service,
+    { now, items }: { readonly now: number; readonly items: Map<string, Item> },
+  ): void {
+    const { view } = this.#options.store;
+    const { serviceId, place, intent } = item;
+    const context = { now, service, place, nodeOf: (id: string) => view.get('node', id) };
+    const { actions, wakeAt } = decideSlot(tasksAt(view, serviceId, place), context, intent);
+    const key = placeKey(serviceId, place);
+    this.#alarms.set(key, wakeAt);
+    if (actions.length > 0) items.set(key, item);
+  }
+
+  #decideRemoved(serviceId: string, items: Map<string, Item>): void {
+    for (const task of this.#options.store.view.tasksOfService(serviceId)) {
+      this.#alarms.set(placeKey(serviceId, placeOf(task)), undefined);
+      if (task.desired < TaskState.remove) items.set(task.id, { kind: 'remove', taskId: task.id });
+    }
+  }
+
+  #apply(tx: Transaction, item: Item): void {
+    if (item.kind === 'place') return applyPlace(tx, item, this.#options.random);
+    const task = tx.get('task', item.taskId);
+    if (task !== undefined && tx.get('service', task.serviceId) === undefined)
+      setDesired(tx, item.taskId, TaskState.remove);
+  }
+
+  /** Dirt was taken before the failed write: look at everything again. */
+  #retryLater(error: unknown): void {
+    if (this.#stopped) return;
+    this.#options.log.warn('reconciling services', { error: messageOf(error) });
+    this.#cancelRetry();
+    this.#cancelRetry = this.#options.clock.timer(retryMs, () => {
+      this.#isNew = true;
+      this.#loop.trigger();
+    });
+  }
+}
+
+/** But for how its update stands. */
+function isAlike(one: Service, other: Service): boolean {
+  return (
+    one.specVersion === other.specVersion &&
+    one.jobStatus?.iteration === other.jobStatus?.iteration &&
+    sameSpec(one.spec, other.spec)
+  );
+}

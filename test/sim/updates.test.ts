@@ -1,0 +1,129 @@
+import { expect, test } from 'vitest';
+import type { ManagerBackend } from '../../src/model/control.ts';
+import type { Service } from '../../src/model/objects.ts';
+import type { ServiceSpec } from '../../src/model/spec.ts';
+import { TaskState } from '../../src/model/task-state.ts';
+import { World } from './world.ts';
+
+const replicas = 6;
+const updateLimitMs = 120_000;
+const parallelism = 2;
+
+type Order = 'stop-first' | 'start-first';
+
+/** One service is updated; at the `at`-th write after that something goes wrong with the managers, never with the agents. */
+async function updated(seed: number, { order, at, fault }: Plan): Promise<{ readonly hit: boolean }> {
+  const world = new World(seed);
+  let hit = false;
+  await world.script(async () => {
+    await create(world, order);
+    const base = await begin(world);
+    await world.until(() => {
+      checkBounds(world, order);
+      const version = world.leader()?.process?.store.view.version ?? 0;
+      if (!hit && version >= base + at) {
+        hit = true;
+        fault(world);
+      }
+      return state(world) === 'completed' ? undefined : `the update is ${state(world)}`;
+    }, updateLimitMs);
+  });
+  const images = [...(service(world)?.tasks ?? [])].map((task) => task.spec.ContainerSpec.Image);
+  expect(images).toEqual(Array(replicas).fill('app:2'));
+  return { hit };
+}
+
+interface Plan {
+  readonly order: Order;
+  readonly at: number;
+  readonly fault: (world: World) => void;
+}
+
+function leaderOf(world: World): ManagerBackend | undefined {
+  return world.leader()?.process?.manager.backend;
+}
+
+function service(world: World) {
+  const view = world.leader()?.process?.store.view;
+  const found = view?.serviceByName('updated');
+  if (view === undefined || found === undefined) return undefined;
+  const tasks = [...view.tasksOfService(found.id)].filter((task) => task.desired === TaskState.running);
+  return { found, tasks };
+}
+
+function state(world: World): string {
+  return service(world)?.found.updateStatus?.state ?? 'unknown';
+}
+
+async function create(world: World, Order: Order): Promise<void> {
+  const spec: ServiceSpec = {
+    Name: 'updated',
+    Labels: {},
+    TaskTemplate: { ContainerSpec: { Image: 'app:1' } },
+    Mode: { Replicated: { Replicas: replicas } },
+    UpdateConfig: { Parallelism: parallelism, Order, Monitor: 1_000_000_000 },
+  };
+  world.run(Promise.resolve(leaderOf(world)?.call('service.create', { spec })).then(() => {}));
+  await world.until(() => (containers(world).length === replicas ? undefined : 'it does not run yet'), 60_000);
+}
+
+/** Resolves with the version at which the update was acknowledged. */
+async function begin(world: World): Promise<number> {
+  let version: number | undefined;
+  const old: Service | undefined = service(world)?.found;
+  if (old === undefined) throw new Error('the service is not there');
+  const TaskTemplate = { ContainerSpec: { Image: 'app:2' } };
+  const request = { id: old.id, version: old.meta.version, spec: { ...old.spec, TaskTemplate } };
+  world.run(
+    Promise.resolve(leaderOf(world)?.call('service.update', request)).then(() => {
+      version = service(world)?.found.meta.version;
+    }),
+  );
+  await world.until(() => (version === undefined ? 'the update is not taken' : undefined), 30_000);
+  return version ?? 0;
+}
+
+/** Ids of the service's tasks whose containers run. */
+function containers(world: World): readonly string[] {
+  const view = world.leader()?.process?.store.view;
+  return world.agents
+    .flatMap(({ executor }) => [...executor.running()])
+    .filter((id) => view?.get('task', id)?.serviceName === 'updated');
+}
+
+/** What runs and is meant to go on is never more than wanted and surge; what runs is never less than wanted without the lanes. */
+function checkBounds(world: World, order: Order): void {
+  const view = world.leader()?.process?.store.view;
+  if (view === undefined) return;
+  const running = containers(world);
+  const wanted = running.filter((id) => view.get('task', id)?.desired === TaskState.running);
+  const [least, most] =
+    order === 'start-first' ? [replicas, replicas + parallelism] : [replicas - parallelism, replicas];
+  if (running.length < least) world.fail(`only ${running.length} of ${replicas} run during the update`);
+  if (wanted.length > most) world.fail(`${wanted.length} of ${replicas} run during the update`);
+}
+
+function crashLeader(world: World): void {
+  const leader = world.leader();
+  leader?.crash();
+  world.clock.timer(5_000, () => leader !== undefined && world.run(leader.start()));
+}
+
+function isolateLeader(world: World): void {
+  const leader = world.leader();
+  for (const { name } of world.managers)
+    if (leader !== undefined && name !== leader.name) world.network.split(leader.name, name);
+  world.clock.timer(8_000, () => world.network.healAll());
+}
+
+const points = [1, 3, 6, 9, 12, 16, 20, 25, 30, 36, 42, 48];
+
+test.each<[string, Order, (world: World) => void]>([
+  ['the leader loses power, stop-first', 'stop-first', crashLeader],
+  ['the leader loses power, start-first', 'start-first', crashLeader],
+  ['the leader is cut off from the other managers', 'stop-first', isolateLeader],
+])('an update completes, within its bounds, when at any point of it %s', async (_name, order, fault) => {
+  let hits = 0;
+  for (const at of points) if ((await updated(at, { order, at, fault })).hit) hits += 1;
+  expect(hits).toBeGreaterThan(points.length / 2);
+});
