@@ -7,6 +7,7 @@ import type { Subject } from './subject.ts';
 
 const valueBytes = 1024;
 const key = 'bench';
+const warmUpMs = 12_000;
 
 export interface ThroughputOptions {
   readonly rounds: number;
@@ -56,7 +57,13 @@ export class Throughput {
     return this.#report();
   }
 
+  /** A JIT compiler and a file system's cache need a while; what a server does in its first seconds is not its speed. */
   async #warmUp(subject: Subject): Promise<void> {
+    const end = performance.now() + (this.#options.slowDisk ? 0 : warmUpMs);
+    while (performance.now() < end) {
+      for (const kind of ['writes', 'reads'] as const) await this.#load(subject, kind, { level: 16, requests: 4000 });
+      await this.#load(subject, 'writes', { level: 1, requests: 1000 });
+    }
     for (const level of this.#options.levels) {
       for (const kind of ['writes', 'reads'] as const) {
         if (kind === 'reads' && this.#options.slowDisk) continue;

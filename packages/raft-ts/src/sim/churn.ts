@@ -33,9 +33,9 @@ export class Churn implements FaultHost {
         for (let index = ledger.commit + 1; index <= view.lastIndex; index++)
           confs.push(...changed(confs[0], view.at(index)));
       }
-      // A newcomer takes in old snapshots as well; it cannot campaign in a configuration that does not name it.
-      const { conf } = node.status ?? {};
-      if (conf !== undefined && (conf.voters.includes(node.id) || conf.outgoing.includes(node.id))) confs.push(conf);
+      // Who lacks something committed cannot be elected, and who knows of a commit goes on to it by itself.
+      const holdsAll = node.view.hashAt(ledger.commit) === ledger.hashAt(ledger.commit);
+      if (node.status !== undefined && holdsAll) confs.push(ledger.confAt(Math.max(1, node.status.commit)).conf);
       // A commit index is written lazily: a node that holds everything may come back and not know that it is committed.
       const { durable } = node.disk.inspector;
       if (durable.hashAt(ledger.commit) !== ledger.hashAt(ledger.commit)) continue;

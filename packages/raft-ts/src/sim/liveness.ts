@@ -73,7 +73,8 @@ export class Liveness {
     const core = new Set([...world.nodes.values()].filter((node) => !node.lost && named.has(node.id)));
     const holds = (id: NodeId): boolean => [...core].some((node) => node.id === id);
     const suffices = (): boolean => confs.every((conf) => quorumHolds(conf, holds));
-    if (!suffices()) world.violate(17, 'the operator left the cluster without a living majority');
+    const dead = confs.find((conf) => !quorumHolds(conf, holds));
+    if (dead !== undefined) world.violate(17, `the operator left ${JSON.stringify(dead)} without a living majority`);
     const spared = this.#chance.chance(0.5);
     for (const node of this.#chance.shuffle([...core])) {
       if (spared) break;

@@ -199,7 +199,7 @@ describe('mixed settings', () => {
     cluster.elect(1);
     cluster.add(3, Disk.withTerms(conf, [2], 9));
     cluster.run(100);
-    const { id, term } = cluster.leader()?.core.status() ?? { id: 0, term: 0 };
+    const { id, term } = cluster.leader()?.core?.status() ?? { id: 0, term: 0 };
     expect(term).toBeGreaterThanOrEqual(9);
     expect(cluster.core(3).status()).toMatchObject({ term, leader: id });
   });

@@ -2,9 +2,21 @@
  * Data-driven scripts in the format of the etcd project. The public files lie beside the repository, not in it; where they
  * are absent the suite says so and runs only its own.
  */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { runScript } from '../../tools/transcripts/run.ts';
 import { parseLine, parseScript } from '../../tools/transcripts/script.ts';
 
@@ -157,4 +169,67 @@ describe('transcripts', () => {
     expect(() => parseScript('one\n')).toThrow('line 1: no ----');
     expect(() => parseLine('one =x', 3)).toThrow('line 3');
   });
+});
+
+describe('what is no script of ours', () => {
+  const why = (text: string): string | undefined => {
+    const result = runScript(text);
+    return result === undefined || result.ok ? undefined : result.why;
+  };
+
+  test.each([
+    ['vote cfg=(1) votes=(y)\n----\nVoteWon\n\nveto cfg=(1)\n----\nVoteWon\n', 'line 5: unknown directive "veto"'],
+    [
+      'simple\nv1\n----\nvoters=(1)\n1: StateProbe match=0 next=1\n\nabolish\n----\n',
+      'line 7: unknown directive "abolish"',
+    ],
+    ['log-level none\nadd-nodes 1\nfortify 1\n----\nok\n', 'line 3: unknown directive "fortify"'],
+    ['fortify 1\n----\nok\n', 'line 1: unknown directive "fortify"'],
+    ['add-nodes 1 sharded=true\n----\nok\n', 'line 1: add-nodes: unknown setting "sharded"'],
+    ['add-nodes 1000000000\n----\nok\n', 'line 1: add-nodes: more than 1000 nodes'],
+    ['committed cfg=(1,x) idx=(1,2)\n----\n1\n', 'line 1: committed: not a number: "x"'],
+    ['simple\nv99999999999999999999\n----\nok\n', 'line 1: simple: not a number: "99999999999999999999"'],
+    ['campaign 1\n----\n----\nok\n', 'line 1: output is not closed by two ----'],
+  ])('%j fails with its line', (text, expected) => {
+    expect(why(text)).toBe(expected);
+  });
+
+  test('an unknown directive is as good as another where the script is about it', () => {
+    expect(runScript('log-level info\n----\nok\n\nfortify 1\n----\nunknown command\n')).toEqual({ ok: true });
+  });
+
+  test('line ends of both kinds, and a mark of the byte order, are read', () => {
+    const text = 'vote cfg=(1) votes=(y)\r\n----\r\nVoteWon\r\n';
+    expect(runScript(text)).toEqual({ ok: true });
+    expect(runScript(`\uFEFF${text}`)).toEqual({ ok: true });
+  });
+});
+
+test('the command follows links, tells what is missing or unreadable, and goes on', () => {
+  const root = mkdtempSync(join(tmpdir(), 'scripts-'));
+  onTestFinished(() => rmSync(root, { recursive: true }));
+  const good = 'vote cfg=(1) votes=(y)\n----\nVoteWon\n';
+  mkdirSync(join(root, 'here/a/b'), { recursive: true });
+  mkdirSync(join(root, 'there'));
+  writeFileSync(join(root, 'here/a/b/deep.txt'), good);
+  writeFileSync(join(root, 'here/noise.bin'), new Uint8Array([0, 255, 10, 45, 45]));
+  writeFileSync(join(root, 'here/README.md'), 'Title\n----\nText.\n');
+  writeFileSync(join(root, 'here/odd.txt'), 'fortify 1\n----\nok\n');
+  writeFileSync(join(root, 'there/far.txt'), good);
+  symlinkSync(join(root, 'there'), join(root, 'here/link'));
+  symlinkSync(join(root, 'here'), join(root, 'here/loop'));
+  symlinkSync(join(root, 'nowhere'), join(root, 'here/nowhere'));
+  const main = fileURLToPath(new URL('../../tools/transcripts/main.ts', import.meta.url));
+  const args = ['-C', 'source', '--import', 'tsx', main, 'missing', 'here'];
+  const cwd = fileURLToPath(new URL('../..', import.meta.url));
+  const { stdout, status } = spawnSync(process.execPath, args, { cwd, env: { ...process.env, INIT_CWD: root } });
+  expect(stdout.toString().split('\n')).toEqual([
+    expect.stringContaining('FAIL missing: ENOENT: no such file or directory'),
+    'ok here/a/b/deep.txt',
+    'ok here/link/far.txt',
+    'FAIL here/odd.txt: line 1: unknown directive "fortify"',
+    '2 passed, 2 failed',
+    '',
+  ]);
+  expect(status).toBe(1);
 });

@@ -66,6 +66,7 @@ describe('queues', () => {
     await refused({ tickMs: 0 });
     await refused({ electionTicks: 1 });
     await refused({ heartbeatTicks: 0 });
+    await refused({ leaseReads: true, checkQuorum: false });
     await refused({ limits: { maxApplyBytes: 0 } });
     await refused({ bounds: { maxReads: 0 } });
   });
