@@ -103,7 +103,7 @@ function install(folder: string, packageFolder: string): string {
     module: ts.ModuleKind.ESNext,
     rewriteRelativeImportExtensions: true,
   };
-  for (const name of ['server', 'protocol', 'delayed-file-system']) {
+  for (const name of ['server', 'front', 'protocol', 'delayed-file-system']) {
     const source = readFileSync(join(here, `${name}.ts`), 'utf8');
     writeFileSync(join(folder, `${name}.js`), ts.transpileModule(source, { compilerOptions }).outputText);
   }

@@ -4,12 +4,12 @@
  *
  * Started with one argument, the JSON of `ServerConfig`; stops on SIGTERM.
  */
-import type { handleUnaryCall, MethodDefinition, ServiceError } from '@grpc/grpc-js';
 import { status as Code, credentials, Server, ServerCredentials } from '@grpc/grpc-js';
 import { type Entry, NotLeaderError, nodeRuntime, OutcomeUnknown, RaftNode, type StateMachine } from 'raft-ts';
 import { GrpcTransport, raftService } from 'raft-ts/grpc';
 import { FileSnapshotStore, nodeFileSystem, WalLogStore } from 'raft-ts/wal';
 import { DelayedFileSystem } from './delayed-file-system.ts';
+import { type Refusal, serveFront } from './front.ts';
 import type { KeyValue } from './protocol.ts';
 import { decodePut, decodeRange, encodeRangeResponse, putPath, rangePath, statusPath } from './protocol.ts';
 
@@ -71,6 +71,8 @@ class KeyValues implements StateMachine<number> {
 
 const config = JSON.parse(process.argv[2] ?? '') as ServerConfig;
 const host = '127.0.0.1';
+const nothing = Buffer.alloc(0);
+let busySince = performance.eventLoopUtilization();
 const fileSystem = new DelayedFileSystem(nodeFileSystem, config.syncDelayMs);
 const machine = new KeyValues();
 const transport = new GrpcTransport({
@@ -102,14 +104,18 @@ node.onFault((fault) => {
   process.exit(1);
 });
 const openMs = performance.now() - openedAt;
-const clientServer = await serve(config.clientPort, (server) => {
-  server.addService(
-    { put: method(putPath), range: method(rangePath), status: method(statusPath) },
-    { put: unary(put), range: unary(range), status: unary(status) },
-  );
+const closeFront = await serveFront({
+  host,
+  port: config.clientPort,
+  methods: new Map([
+    [putPath, put],
+    [rangePath, range],
+    [statusPath, status],
+  ]),
+  refusalOf,
 });
 process.once('SIGTERM', () => {
-  clientServer.forceShutdown();
+  closeFront();
   void node.close({ transfer: false }).finally(() => {
     raftServer.forceShutdown();
     process.exit(0);
@@ -126,37 +132,11 @@ async function serve(port: number, addTo: (server: Server) => void): Promise<Ser
   return server;
 }
 
-function method(path: string): MethodDefinition<Buffer, Buffer> {
-  const plain = (bytes: Buffer) => bytes;
-  return {
-    path,
-    requestStream: false,
-    responseStream: false,
-    requestSerialize: plain,
-    requestDeserialize: plain,
-    responseSerialize: plain,
-    responseDeserialize: plain,
-  };
-}
-
-function unary(answer: (request: Buffer) => Promise<Buffer>): handleUnaryCall<Buffer, Buffer> {
-  return (call, callback) => {
-    /* oxlint-disable promise/no-callback-in-promise -- grpc-js takes its answers in no other way */
-    answer(call.request).then(
-      (response) => callback(null, response),
-      (error: unknown) => callback(statusOf(error)),
-    );
-    /* oxlint-enable promise/no-callback-in-promise */
-  };
-}
-
-function statusOf(error: unknown): Partial<ServiceError> {
+function refusalOf(error: unknown): Refusal {
   const details = error instanceof Error ? error.message : String(error);
   if (error instanceof NotLeaderError) return { code: Code.FAILED_PRECONDITION, details };
   return { code: error instanceof OutcomeUnknown ? Code.UNKNOWN : Code.UNAVAILABLE, details };
 }
-
-const nothing = Buffer.alloc(0);
 
 async function put(request: Buffer): Promise<Buffer> {
   await node.propose(request);
@@ -168,8 +148,6 @@ async function range(request: Buffer): Promise<Buffer> {
   if (!serializable) await node.readBarrier();
   return encodeRangeResponse(machine.get(key));
 }
-
-let busySince = performance.eventLoopUtilization();
 
 async function status(): Promise<Buffer> {
   const { role, leader, applied } = node.status();
