@@ -16,6 +16,7 @@ export type AssignedTask = Pick<
   | 'endpoint'
   | 'desired'
   | 'status'
+  | 'genericResources'
 >;
 
 export interface AssignedSecret {

@@ -7,6 +7,7 @@ import type {
   ClusterSpec,
   ConfigSpec,
   EndpointSpec,
+  GenericResource,
   Labels,
   NetworkSpec,
   NodeRole,
@@ -166,6 +167,8 @@ export interface Task extends StoreObject {
   readonly runningSince?: number;
   /** Sent away from a node that no longer fits it: its end is no failure of its own. */
   readonly evicted?: true;
+  /** What it got of the node's generic resources when it was placed: counts, and named ones by name. */
+  readonly genericResources?: readonly GenericResource[];
 }
 
 export interface TaskStatus {

@@ -37,6 +37,8 @@ export interface TableChange<T extends TableName> {
   readonly action: 'create' | 'update' | 'remove';
   readonly id: string;
   readonly expected: number;
+  /** Of a task that is made: the newest task of its place ('' = none); another one at apply time refuses the whole transaction. */
+  readonly newest?: string;
   /** Without a trustworthy `meta`: the store sets version and times. Absent for remove. */
   readonly object?: Omit<Tables[T], 'meta'>;
 }

@@ -204,9 +204,11 @@ function findings(view: ClusterView, service: Service, { faces, troubled, desire
   }
   const givenUp = troubled.filter((task) => isTerminal(task.status.state) && !isWanted(task));
   if (givenUp.length > 0) found.push(givenUpText(service, givenUp));
-  const looping = troubled.filter((task) => (task.failures ?? 0) > 1);
-  if (looping.length > 0)
-    found.push(`${plural(looping.length, 'task')} failed several times in a row and wait longer each time`);
+  const looping = troubled.filter((task) => (task.failures ?? 0) > 1 && isWanted(task));
+  if (looping.length > 0) {
+    const wait = looping.length === 1 ? 'waits' : 'wait';
+    found.push(`${plural(looping.length, 'task')} failed several times in a row and ${wait} longer each time`);
+  }
   const lost = faces.filter((task) => isWanted(task) && view.get('node', task.nodeId)?.status.state === 'down');
   if (lost.length > 0) found.push(`${plural(lost.length, 'task')} on nodes that are down`);
   if (faces.length === 0 && desired > 0) found.push('no task has been made yet: is there a leader?');

@@ -105,7 +105,7 @@ describe('explain: other states', () => {
     const [task] = explain(world).Tasks as [TaskExplanation];
     expect(task.WaitsFor).toBe('the end of its restart delay (5 failures in a row)');
     expect(task.Until).toBe(world.clock.time + 4_000);
-    expect(explain(world).Findings).toEqual(['1 task failed several times in a row and wait longer each time']);
+    expect(explain(world).Findings).toEqual(['1 task failed several times in a row and waits longer each time']);
   });
 
   test('a place that the restart policy gave up says so, with the error', async () => {

@@ -1,7 +1,7 @@
 /** What the scheduler knows of one node: the node object and what its unfinished tasks hold. Kept up to date task by task. */
 import { hostPortsOf } from '../model/defaults.ts';
 import type { Node, Task } from '../model/objects.ts';
-import type { Resources } from '../model/spec.ts';
+import type { GenericResource, Resources } from '../model/spec.ts';
 import { isTerminal, TaskState } from '../model/task-state.ts';
 import { hashOf } from './hash.ts';
 
@@ -18,6 +18,7 @@ interface Holding {
   readonly nanoCpus: number;
   readonly memoryBytes: number;
   readonly generic: ReadonlyMap<string, number>;
+  readonly assigned: readonly GenericResource[];
   readonly ports: readonly string[];
 }
 
@@ -31,6 +32,8 @@ export class NodeInfo {
   readonly #perService = new Map<string, number>();
   readonly #ports = new Map<string, number>();
   readonly #generic = new Map<string, number>();
+  /** `kind=name` of the generic resources that have names. */
+  readonly #named = new Map<string, number>();
   readonly #failures = new Map<string, number[]>();
   #idHash: number | undefined;
 
@@ -48,6 +51,30 @@ export class NodeInfo {
 
   genericInUse(kind: string): number {
     return this.#generic.get(kind) ?? 0;
+  }
+
+  /** What the task would get of the node's generic resources: of named ones the first that are free. */
+  pickGeneric(task: Task): readonly GenericResource[] {
+    const reserved = task.spec.Resources?.Reservations;
+    if (reserved?.GenericResources === undefined) return [];
+    const names = this.node.description?.resources.GenericResources ?? [];
+    return [...genericCounts(reserved)].flatMap(([Kind, count]): readonly GenericResource[] => {
+      const own = names.filter(({ NamedResourceSpec: named }) => named?.Kind === Kind);
+      if (own.length === 0) return count === 0 ? [] : [{ DiscreteResourceSpec: { Kind, Value: count } }];
+      return own.filter((one) => !this.#named.has(nameKey(one))).slice(0, count);
+    });
+  }
+
+  /** What the task got of them. */
+  assignedTo(taskId: string): readonly GenericResource[] {
+    return this.#holdings.get(taskId)?.assigned ?? [];
+  }
+
+  /** Places the task here; `without`: a task whose resources count as free, since it gives way first. */
+  take(task: Task, without?: string): void {
+    const pick = () => this.pickGeneric(task);
+    const genericResources = without === undefined ? pick() : this.without(without, pick);
+    this.put({ ...task, nodeId: this.node.id, genericResources });
   }
 
   /** Of the node's id: ties break by a hash, never by chance. */
@@ -106,6 +133,7 @@ export class NodeInfo {
     this.nanoCpus += holding.nanoCpus;
     this.memoryBytes += holding.memoryBytes;
     for (const [kind, count] of holding.generic) bump(this.#generic, kind, count);
+    for (const one of holding.assigned) if (one.NamedResourceSpec !== undefined) bump(this.#named, nameKey(one), 1);
     for (const port of holding.ports) bump(this.#ports, port, 1);
     if (!holding.active) return;
     this.total += 1;
@@ -119,6 +147,7 @@ export class NodeInfo {
     this.nanoCpus -= holding.nanoCpus;
     this.memoryBytes -= holding.memoryBytes;
     for (const [kind, count] of holding.generic) bump(this.#generic, kind, -count);
+    for (const one of holding.assigned) if (one.NamedResourceSpec !== undefined) bump(this.#named, nameKey(one), -1);
     for (const port of holding.ports) bump(this.#ports, port, -1);
     if (!holding.active) return;
     this.total -= 1;
@@ -172,6 +201,10 @@ export function genericCounts(resources: Resources | undefined): ReadonlyMap<str
   return counts;
 }
 
+function nameKey({ NamedResourceSpec: named }: GenericResource): string {
+  return named === undefined ? '' : `${named.Kind}=${named.Value}`;
+}
+
 function holdingOf(task: Task, superseded: boolean): Holding {
   const reserved = task.spec.Resources?.Reservations;
   const wanted = task.desired <= TaskState.complete;
@@ -182,6 +215,7 @@ function holdingOf(task: Task, superseded: boolean): Holding {
     nanoCpus: reserved?.NanoCPUs ?? 0,
     memoryBytes: reserved?.MemoryBytes ?? 0,
     generic: genericCounts(reserved),
+    assigned: task.genericResources ?? [],
     ports: portKeys(task),
   };
 }

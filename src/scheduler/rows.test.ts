@@ -527,3 +527,61 @@ describe('the loop', () => {
     expect(world.running('web')).toHaveLength(1);
   });
 });
+
+describe('generic resources with names', () => {
+  const gpu = (count: number) => ({
+    Resources: { Reservations: { GenericResources: [{ DiscreteResourceSpec: { Kind: 'gpu', Value: count } }] } },
+  });
+  const named = (...names: readonly string[]) => ({
+    GenericResources: names.map((Value) => ({ NamedResourceSpec: { Kind: 'gpu', Value } })),
+  });
+  const held = (world: World) =>
+    world
+      .running('web')
+      .flatMap((task) => task.genericResources ?? [])
+      .map(({ NamedResourceSpec: one }) => one?.Value)
+      .sort();
+
+  async function worldWith(...names: readonly string[]): Promise<World> {
+    const world = new World();
+    await world.node('n1', { resources: { NanoCPUs: 4e9, MemoryBytes: 8e9, ...named(...names) } });
+    await world.start();
+    return world;
+  }
+
+  test('each task gets its own, whoever leads, and one that ends gives its own back', async () => {
+    const world = await worldWith('a', 'b', 'c');
+    await world.service('web', 2, nginx(gpu(1)));
+    expect(held(world)).toEqual(['a', 'b']);
+    await world.stop();
+    await world.start();
+    await world.service('web', 4, nginx(gpu(1)));
+    expect(held(world)).toEqual(['a', 'b', 'c']);
+    expect(world.tasks('web').find((task) => task.nodeId === '')?.status.err).toBe(
+      'no suitable node (insufficient resources on 1 node)',
+    );
+    await world.service('web', 1, nginx(gpu(1)));
+    expect(held(world)).toHaveLength(1);
+    await world.service('web', 3, nginx(gpu(1)));
+    expect(held(world)).toEqual(['a', 'b', 'c']);
+  });
+
+  test('a new task that takes over from one with all of them gets the same', async () => {
+    const world = await worldWith('a', 'b');
+    await world.service('web', 1, nginx(gpu(2)));
+    expect(held(world)).toEqual(['a', 'b']);
+    await world.service('web', 1, nginx(gpu(2), 'nginx:2'));
+    await world.advance(60_000);
+    expect(world.running('web')[0]?.spec.ContainerSpec.Image).toBe('nginx:2');
+    expect(held(world)).toEqual(['a', 'b']);
+  });
+
+  test('a counted one is told as a count', async () => {
+    const world = new World();
+    const GenericResources = [{ DiscreteResourceSpec: { Kind: 'gpu', Value: 4 } }];
+    await world.node('n1', { resources: { GenericResources } });
+    await world.start();
+    await world.service('web', 1, nginx(gpu(3)));
+    expect(world.running('web')[0]?.genericResources).toEqual([{ DiscreteResourceSpec: { Kind: 'gpu', Value: 3 } }]);
+  });
+});

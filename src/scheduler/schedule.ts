@@ -3,6 +3,7 @@
  * Cost: nodes + tasks × log(nodes), whatever the order of events. Ties break by a hash of node and service, never by chance.
  */
 import type { Task } from '../model/objects.ts';
+import type { GenericResource } from '../model/spec.ts';
 import type { ClusterIndex } from './cluster-index.ts';
 import { spreadValue } from './constraint.ts';
 import type { Refusals } from './explain.ts';
@@ -16,12 +17,15 @@ import { failuresFaulty, groupKey, tenthsOf } from './node-info.ts';
 export interface Placement {
   readonly task: Task;
   readonly nodeId: string;
+  /** What it gets of the node's generic resources. */
+  readonly generic: readonly GenericResource[];
 }
 
 /** Without refusals: confirmed. */
 export interface Confirmation {
   readonly task: Task;
   readonly refusals?: Refusals;
+  readonly generic?: readonly GenericResource[];
 }
 
 export interface GroupResult {
@@ -60,7 +64,7 @@ export function scheduleGroup(
   for (const task of tasks) {
     const info = root.place(task, filters) ?? placeOver(task, filters, infoOfTask);
     if (info === undefined) unplaced.push(task);
-    else placed.push({ task, nodeId: info.node.id });
+    else placed.push({ task, nodeId: info.node.id, generic: info.assignedTo(task.id) });
   }
   return { placed, unplaced, refusals: unplaced.length === 0 ? new Map() : countRefusals(filters, nodes) };
 }
@@ -74,10 +78,11 @@ export function confirmGroup(index: ClusterIndex, tasks: readonly Task[]): reado
     const info = index.get(task.nodeId);
     if (info === undefined) return { task, refusals: new Map() };
     const ask = () => firstRefusal(filters, info);
-    const refusal = ask() && task.replaces !== undefined ? info.without(task.replaces, ask) : ask();
+    const over = ask() === undefined ? undefined : task.replaces;
+    const refusal = over === undefined ? ask() : info.without(over, ask);
     if (refusal !== undefined) return { task, refusals: new Map([[refusal, 1]]) };
-    info.put(task);
-    return { task };
+    info.take(task, over);
+    return { task, generic: info.assignedTo(task.id) };
   });
 }
 
@@ -95,7 +100,7 @@ function placeOver(
   if (handover !== 'stop-first' || replaces === undefined) return undefined;
   const info = infoOfTask(replaces);
   if (info?.without(replaces, () => fits(filters, info)) !== true) return undefined;
-  info.put({ ...task, nodeId: info.node.id });
+  info.take(task, replaces);
   return info;
 }
 
@@ -199,7 +204,7 @@ class Leaf implements Branch {
       const best = this.#heap.pop();
       if (best === undefined) return undefined;
       if (firstRefusal(filters, best.info) !== undefined) continue;
-      best.info.put({ ...task, nodeId: best.info.node.id });
+      best.info.take(task);
       this.#heap.push(read(best, this.#serviceId));
       this.count += 1;
       return best.info;
@@ -225,7 +230,7 @@ class Single implements Branch {
       const one = candidate(info, this.#wish, true);
       if (best === undefined || better(one, best)) best = one;
     }
-    best?.info.put({ ...task, nodeId: best.info.node.id });
+    best?.info.take(task);
     return best?.info;
   }
 }

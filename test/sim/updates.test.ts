@@ -64,7 +64,9 @@ async function create(world: World, Order: Order): Promise<void> {
     UpdateConfig: { Parallelism: parallelism, Order, Monitor: 1_000_000_000 },
   };
   world.run(Promise.resolve(leaderOf(world)?.call('service.create', { spec })).then(() => {}));
-  await world.until(() => (containers(world).length === replicas ? undefined : 'it does not run yet'), 60_000);
+  // As the managers see it: an update does not wait for a task that they do not know to run.
+  const running = () => (service(world)?.tasks ?? []).filter(({ status }) => status.state === TaskState.running);
+  await world.until(() => (running().length === replicas ? undefined : 'it does not run yet'), 60_000);
 }
 
 /** Resolves with the version at which the update was acknowledged. */

@@ -269,7 +269,7 @@ export class World {
     for (const { name, executor } of this.agents) {
       const drained = view.get('node', name)?.spec.Availability === 'drain';
       if (drained && executor.running().length > 0)
-        return `${name} is drained and runs ${executor.running().length} containers`;
+        return `${name} is drained and runs ${executor.running().join(', ')}`;
     }
     return undefined;
   }

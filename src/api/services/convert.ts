@@ -112,12 +112,15 @@ export function serviceStatus(view: ClusterView, service: Service) {
     if (task.jobIteration !== service.jobStatus?.iteration) continue;
     if (task.status.state === TaskState.complete) completed++;
     else if (isRunning(view, task)) running++;
-    if (isWantedHere(view, task)) wanted++;
+    if (task.status.state !== TaskState.complete && isWantedHere(view, task)) wanted++;
   }
   return { RunningTasks: running, DesiredTasks: desiredTasks(service, wanted), CompletedTasks: completed };
 }
 
-/** Of a global service: as many as there are nodes to have one, which is as many as are wanted. */
+/**
+ * Of a global service: as many as there are nodes to have one, which is as many as are wanted. Of a global job those that are
+ * not complete yet: clients add the completed ones for the total.
+ */
 function desiredTasks({ spec }: Service, wanted: number): number {
   if (spec.Mode.Replicated !== undefined) return spec.Mode.Replicated.Replicas ?? 1;
   return spec.Mode.ReplicatedJob === undefined ? wanted : jobSizeOf(spec).maxConcurrent;

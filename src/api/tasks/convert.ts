@@ -14,6 +14,7 @@ export function convertTask(task: Task) {
     Status: convertStatus(task),
     DesiredState: stateName(task.desired),
     NetworksAttachments: [],
+    ...(task.genericResources === undefined ? {} : { GenericResources: task.genericResources }),
     ...(task.jobIteration === undefined ? {} : { JobIteration: { Index: task.jobIteration } }),
   };
 }

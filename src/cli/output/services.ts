@@ -55,7 +55,7 @@ function replicasText(service: ApiService): string {
     const total = Mode.ReplicatedJob.TotalCompletions ?? 1;
     return `${running}/${desired} (${completed}/${total} completed${perNode === '' ? '' : `; ${perNode}`})`;
   }
-  if (Mode.GlobalJob !== undefined) return `${running}/${desired} (${completed}/${desired} completed)`;
+  if (Mode.GlobalJob !== undefined) return `${running}/${desired} (${completed}/${desired + completed} completed)`;
   return `${running}/${desired}${perNode === '' ? '' : ` (${perNode})`}`;
 }
 

@@ -131,7 +131,9 @@ function needs(task: Task): Pick<Sent, 'secrets' | 'configs'> {
 function assignedTask(task: Task): AssignedTask {
   const { id, serviceId, serviceName, serviceLabels, slot, nodeId, spec, specVersion, endpoint, desired, status } =
     task;
-  return { id, serviceId, serviceName, serviceLabels, slot, nodeId, spec, specVersion, endpoint, desired, status };
+  const generic = task.genericResources === undefined ? {} : { genericResources: task.genericResources };
+  const rest = { spec, specVersion, endpoint, desired, status, ...generic };
+  return { id, serviceId, serviceName, serviceLabels, slot, nodeId, ...rest };
 }
 
 function emptyContents(): Contents {

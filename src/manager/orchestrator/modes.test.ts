@@ -396,14 +396,29 @@ describe('draining', () => {
     await stays(world);
   });
 
-  test('where there is no other node the task goes on, and is free to stay when the drain ends', async () => {
+  test('where there is no room elsewhere the node is empty after half a minute all the same', async () => {
+    const world = await worldOf(1);
+    await world.service('web', 1);
+    await world.node('n1', drained);
+    await world.advance(29_000);
+    expect(world.running('web')).toHaveLength(1);
+    await world.advance(1_000);
+    expect(world.running('web')).toHaveLength(0);
+    expect(world.tasks('web').at(-1)?.desired).toBe(TaskState.running);
+    await stays(world);
+    await world.node('n1', { Availability: 'active' });
+    await world.advance(1_000);
+    expect(world.running('web')).toHaveLength(1);
+  });
+
+  test('where there is no other node the task goes on for a while, and is free to stay when the drain ends', async () => {
     const world = await worldOf(1);
     await world.service('web', 1);
     const [old] = world.running('web') as [Task];
     await world.node('n1', drained);
     expect(world.running('web').map((task) => task.id)).toEqual([old.id]);
     expect(world.tasks('web')[1]?.status.err).toBe('no suitable node (1 node not available for new tasks)');
-    await stays(world);
+    await world.advance(20_000);
     await world.node('n1', { Availability: 'active' });
     expect(world.tasks('web').map((task) => task.id)).toEqual([old.id]);
     await stays(world);

@@ -2,8 +2,9 @@
 import { describe, expect, test } from 'vitest';
 import type { Task } from '../../model/objects.ts';
 import { TaskState } from '../../model/task-state.ts';
+import { respecced } from '../../model/update.ts';
 import { newTask, templateOf } from './task.ts';
-import { nginx, obedient, World } from './testing/world.ts';
+import { nginx, nodeDraft, obedient, World } from './testing/world.ts';
 
 async function worldOf(nodes: number): Promise<World> {
   const world = new World();
@@ -206,4 +207,50 @@ describe('the reaper', () => {
     await world.advance(600_000);
     expect(world.tasks('web')).toHaveLength(3);
   });
+});
+
+describe('two loops at one place at the same moment', () => {
+  /** What is proposed is applied a little later in the same turn, so both loops decide on the same state. */
+  function slowly({ store }: World): void {
+    let version = store.view.version;
+    store.setProposer({
+      async propose(changes, now) {
+        const bytes = store.encode(changes, now);
+        for (let step = 0; step < 50; step++) await Promise.resolve();
+        version += 1;
+        return { version, applied: store.apply(version, bytes) };
+      },
+    });
+  }
+
+  test.each(['stop-first', 'start-first'] as const)(
+    'a node is drained while its service is updated (%s): never more than one new task beside the old one',
+    async (order) => {
+      const world = await worldOf(3);
+      const UpdateConfig = { Order: order, Parallelism: 0 };
+      await world.spec('web', { Mode: { Replicated: { Replicas: 6 } }, UpdateConfig });
+      slowly(world);
+      world.check = () => {
+        for (let slot = 1; slot <= 6; slot++) {
+          const wanted = world.store.view.tasksOfSlot('web', slot).filter((task) => task.desired <= TaskState.complete);
+          expect(wanted.length).toBeLessThanOrEqual(2);
+        }
+      };
+      const { store } = world;
+      await store.transact((tx) => {
+        const service = tx.get('service', 'web');
+        if (service === undefined) throw new Error('no service');
+        const spec = { ...service.spec, TaskTemplate: nginx({}, 'nginx:2') };
+        tx.update('service', respecced(service, spec, tx.now));
+        for (const id of ['n1', 'n2']) {
+          const { meta: _, ...node } = tx.get('node', id) ?? { meta: undefined, ...nodeDraft(id) };
+          tx.update('node', { ...node, spec: { ...node.spec, Availability: 'drain' } });
+        }
+      });
+      await world.advance(120_000);
+      expect(world.running('web').map((task) => [task.nodeId, task.spec.ContainerSpec.Image])).toEqual(
+        Array.from({ length: 6 }, () => ['n3', 'nginx:2']),
+      );
+    },
+  );
 });

@@ -185,8 +185,8 @@ class PlacementLoop implements LeaderLoop {
   #confirm(tasks: readonly Task[]): Group {
     const placed: Placement[] = [];
     const refused: Refused[] = [];
-    for (const { task, refusals } of confirmGroup(this.#index, tasks)) {
-      if (refusals === undefined) placed.push({ task, nodeId: task.nodeId });
+    for (const { task, refusals, generic = [] } of confirmGroup(this.#index, tasks)) {
+      if (refusals === undefined) placed.push({ task, nodeId: task.nodeId, generic });
       else if (!explained(task, explanation(refusals))) refused.push({ task, err: explanation(refusals) });
     }
     return { placed, refused };
@@ -221,9 +221,10 @@ function write(tx: Transaction, item: Placement | Refused): void {
     throw new ClusterError('conflict', `node ${item.nodeId} is not available for new tasks any more`);
   }
   const { meta: _, ...draft } = task;
+  const generic = item.generic.length === 0 ? {} : { genericResources: item.generic };
   const message = task.pinned === true ? confirmedMessage : assignedMessage;
   const status = { ...task.status, state: TaskState.assigned, timestamp: tx.now, message, err: '' };
-  tx.update('task', { ...draft, nodeId: item.nodeId, status });
+  tx.update('task', { ...draft, ...generic, nodeId: item.nodeId, status });
 }
 
 function writeRefusal(tx: Transaction, task: Task, err: string): void {

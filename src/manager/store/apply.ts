@@ -2,7 +2,7 @@
  * One entry against the state. All or nothing, and the same on every replica: the verdict depends only on the entry and
  * on the state that earlier entries made. Makes no ids, times or random draws.
  */
-import type { Meta, TableName } from '../../model/objects.ts';
+import type { Meta, TableName, Task } from '../../model/objects.ts';
 import type { Change, ChangeEvent } from '../../model/view.ts';
 import type { DecodedChange, DecodedEntry, Document } from './codec.ts';
 import { deepFreeze } from './freeze.ts';
@@ -24,17 +24,23 @@ export function applyEntry(state: State, version: number, entry: DecodedEntry): 
 
 /** Changes that did not come as bytes, in the form in which entries are applied. */
 export function asDecoded(changes: readonly Change[]): readonly DecodedChange[] {
-  return changes.map(({ table, action, id, expected, object }) => {
+  return changes.map(({ table, action, id, expected, newest, object }) => {
     if (action === 'remove') return { action, table, id, expected };
-    return { action, table, id, expected, object: { ...(object as unknown as Document) } };
+    const guard = newest === undefined ? {} : { newest };
+    return { action, table, id, expected, ...guard, object: { ...(object as unknown as Document) } };
   });
 }
 
 function versionsHold(state: State, changes: readonly DecodedChange[]): boolean {
   const seen = new Set<string>();
-  for (const { table, id, action, expected } of changes) {
+  for (const change of changes) {
+    const { table, id, action, expected } = change;
     const version = state.get(table, id)?.meta.version;
     if (action === 'create' ? version !== undefined : version !== expected) return false;
+    if (change.action === 'create' && change.newest !== undefined) {
+      // Somebody else made a task in the same place since this one was decided on.
+      if (state.newestAt(change.object as unknown as Task) !== change.newest) return false;
+    }
     seen.add(`${table}/${id}`);
   }
   // Two changes of one object in one entry would make the verdict depend on their order.

@@ -27,6 +27,8 @@ export type DecodedChange =
       readonly table: TableName;
       readonly id: string;
       readonly expected: number;
+      /** See `TableChange`. */
+      readonly newest?: string;
       readonly object: Document;
     }
   | {
@@ -154,7 +156,8 @@ function encodeChange(change: Change, state: State, shared: SharedWriter): unkno
   if (base === undefined || base.meta.version !== expected) {
     // `meta: undefined` keeps the caller's meta, if any, out of the JSON: the store stamps its own.
     const whole = { ...shared.replace(table, document), meta: undefined };
-    return action === 'create' ? ['c', table, id, whole] : ['u', table, id, expected, whole];
+    if (action === 'update') return ['u', table, id, expected, whole];
+    return change.newest === undefined ? ['c', table, id, whole] : ['c', table, id, whole, change.newest];
   }
   const { changed, dropped } = difference(base as Row & Document, document);
   const patch: unknown[] = ['p', table, id, expected, shared.replace(table, changed)];
@@ -190,7 +193,10 @@ function decodeChange(row: unknown, shared: readonly object[]): DecodedChange {
   const [action, table, id, third, fourth, fifth] = row as readonly unknown[];
   if (!isTable(table)) throw malformed(`an unknown table ${String(table)}`);
   if (typeof id !== 'string') throw malformed('a change without an id');
-  if (action === 'c') return { action: 'create', table, id, expected: 0, object: revive(table, third, shared) };
+  if (action === 'c') {
+    const newest = typeof fourth === 'string' ? { newest: fourth } : {};
+    return { action: 'create', table, id, expected: 0, ...newest, object: revive(table, third, shared) };
+  }
   if (typeof third !== 'number') throw malformed('a change without a version');
   if (action === 'r') return { action: 'remove', table, id, expected: third };
   const object = revive(table, fourth, shared);

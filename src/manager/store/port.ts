@@ -47,7 +47,7 @@ export interface Store {
 
 /** Carries a list of changes through consensus. Resolves after the entry was applied to the local store. */
 export interface Proposer {
-  /** `applied: false` = refused at apply time on every replica: an expected version or a unique name did not hold. */
+  /** `applied: false` = refused at apply time on every replica: an expected version, a unique name or the newest task of a place did not hold. */
   propose(changes: readonly Change[], now: number): Promise<{ readonly version: number; readonly applied: boolean }>;
 }
 

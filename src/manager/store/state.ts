@@ -114,6 +114,16 @@ export class State implements ClusterView {
     return this.#bySlot.of(serviceId, slot);
   }
 
+  /** The id of the newest task where this one belongs: its slot, or the node it is made for. Empty: there is none. */
+  newestAt({ serviceId, slot, nodeId, pinned }: Pick<Task, 'serviceId' | 'slot' | 'nodeId' | 'pinned'>): string {
+    if (pinned !== true) return this.#bySlot.of(serviceId, slot).at(-1)?.id ?? '';
+    let newest = '';
+    for (const task of this.#byNode.of(nodeId)) {
+      if (task.pinned === true && task.serviceId === serviceId) newest = task.id;
+    }
+    return newest;
+  }
+
   servicesUsingSecret(secretId: string): Iterable<Service> {
     return this.#bySecret.of(secretId);
   }

@@ -244,6 +244,23 @@ describe('apply', () => {
     expect(store.view.version).toBe(5);
   });
 
+  test('two that make a task in the same place at the same moment: the second sees the first and is built again', async () => {
+    const store = local();
+    const proposer = held(store);
+    const fill = (id: string, at: Partial<Draft<'task'>>) =>
+      store.transact((tx) => {
+        const { slot, nodeId, pinned } = { ...task(id), ...at };
+        const isHere = (one: Task) => (pinned === true ? one.nodeId === nodeId : one.slot === slot);
+        if ([...tx.tasksOfService('s1')].some(isHere)) return;
+        tx.create('task', { ...task(id), ...at });
+      });
+    const onNode = { slot: 0, nodeId: 'n1', pinned: true } as const;
+    const all = [fill('a', {}), fill('b', {}), fill('c', { slot: 2 }), fill('d', onNode), fill('e', onNode)];
+    expect(proposer.waiting()).toBe(5);
+    await pump(proposer, Promise.all(all));
+    expect([...store.view.list('task')].map((one) => one.id)).toEqual(['a', 'c', 'd']);
+  });
+
   test('refuses two equal names within one entry', () => {
     const store = local();
     const make = (id: string, name: string): Change => ({
@@ -354,7 +371,7 @@ describe('batch', () => {
     const store = local();
     const proposer = held(store);
     const items = Array.from({ length: 1050 }, (_, at) => `t${at}`);
-    const done = store.batch(items, (tx, id) => tx.create('task', task(id)));
+    const done = store.batch(items, (tx, id) => tx.create('task', task(id, { slot: Number(id.slice(1)) })));
     await Promise.resolve();
     expect(proposer.waiting()).toBe(4);
     expect(await pump(proposer, done)).toEqual({ refused: 0 });

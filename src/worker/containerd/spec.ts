@@ -1,7 +1,7 @@
 /** An OCI runtime spec with Docker's defaults, from a task, its image and what the node prepared for it. Pure. */
 import { ClusterError } from '../../lib/errors.ts';
 import type { AssignedTask } from '../../model/assignment.ts';
-import type { ContainerSpec, TaskSpec, Ulimit } from '../../model/spec.ts';
+import type { ContainerSpec, GenericResource, TaskSpec, Ulimit } from '../../model/spec.ts';
 import { checkUlimitName } from '../../model/ulimit.ts';
 import { resolveCapabilities } from './capabilities.ts';
 import type { ImageConfig } from './registry/manifest.ts';
@@ -144,8 +144,19 @@ export function environmentOf(input: Pick<SpecInput, 'task' | 'image' | 'hostnam
   set(`HOSTNAME=${input.hostname}`);
   if (container.TTY === true) set('TERM=xterm');
   for (const entry of input.image.env) set(entry);
+  for (const entry of genericEnvironment(input.task.genericResources ?? [])) set(entry);
   for (const entry of container.Env ?? []) set(expandTemplate(entry, input.templates, 'env'));
   return [...variables.values()];
+}
+
+/** As Docker does: `DOCKER_RESOURCE_GPU=UUID1,UUID2`, or the count. */
+function genericEnvironment(assigned: readonly GenericResource[]): readonly string[] {
+  const values = new Map<string, string[]>();
+  for (const { NamedResourceSpec: named, DiscreteResourceSpec: discrete } of assigned) {
+    const one = named ?? discrete;
+    if (one !== undefined) values.set(one.Kind, [...(values.get(one.Kind) ?? []), String(one.Value)]);
+  }
+  return [...values].map(([kind, own]) => `DOCKER_RESOURCE_${kind.toUpperCase()}=${own.join(',')}`);
 }
 
 const defaultMounts: readonly OciMount[] = [

@@ -11,6 +11,9 @@ import type { Action, Creation, SlotContext, SlotDecision } from '../reconcile/s
 import { failuresAfter, mayMove, restartDueAt, restartsAfter, shouldRestart } from '../restart.ts';
 import { isDirty, isLost, isWanted } from '../task.ts';
 
+/** How long a task stays on a drained node because nothing can take its place yet. In milliseconds. */
+export const drainPatienceMs = 30_000;
+
 interface Pair {
   readonly old: Task;
   readonly fresh: Task;
@@ -35,8 +38,26 @@ function findPair(kept: readonly Task[], context: SlotContext): Pair | undefined
 }
 
 function decidePair(pair: Pair, context: SlotContext): SlotDecision {
+  if (isGivenUp(pair, context)) return { actions: [retire(pair.fresh)] };
+  const leavesAt = leavesDrainedNodeAt(pair, context);
+  if (leavesAt === undefined) return decideInPeace(pair, context);
+  if (leavesAt <= context.now) return { actions: [retire(pair.old)] };
+  const { actions, wakeAt = leavesAt } = decideInPeace(pair, context);
+  return { actions, wakeAt: Math.min(wakeAt, leavesAt) };
+}
+
+/**
+ * Who drains a node wants it empty, also when there is no room elsewhere. Counted from the last change of the node, which
+ * is as a rule the drain itself; undefined where there is no drain, or the new task already runs.
+ */
+function leavesDrainedNodeAt({ old, fresh }: Pair, context: SlotContext): number | undefined {
+  const node = context.nodeOf(old.nodeId);
+  if (node?.spec.Availability !== 'drain' || fresh.status.state === TaskState.running) return undefined;
+  return node.meta.updatedAt + drainPatienceMs;
+}
+
+function decideInPeace(pair: Pair, context: SlotContext): SlotDecision {
   const { fresh } = pair;
-  if (isGivenUp(fresh, context)) return { actions: [retire(fresh)] };
   if (isTerminal(fresh.status.state)) return retryEnded(pair, context);
   const node = fresh.nodeId === '' ? undefined : context.nodeOf(fresh.nodeId);
   if (isLost(fresh, node) || node?.spec.Availability === 'drain') return retryMoved(pair, context);
@@ -96,10 +117,11 @@ function successor({ old, fresh }: Pair, { now }: SlotContext): Creation {
   };
 }
 
-/** A paused update goes no further: what has not taken over is withdrawn. */
-function isGivenUp(fresh: Task, { service }: SlotContext): boolean {
+/** A paused update goes no further: what has not taken over is withdrawn. A task that only moves house is no part of it. */
+function isGivenUp({ old, fresh }: Pair, { service }: SlotContext): boolean {
   const state = service.updateStatus?.state;
   if (fresh.updateBegunAt === undefined || fresh.status.state === TaskState.running) return false;
+  if (old.specVersion === fresh.specVersion) return false;
   return state === 'paused' || state === 'rollback_paused';
 }
 

@@ -145,8 +145,9 @@ export function intersect(a: ConfState, b: ConfState): boolean {
 /** 10d. Nobody campaigns while a configuration that it knows to be committed is not in force with it. */
 export function campaignsInForce(w: Watch, o: Observed, now: Status | undefined): void {
   if (now === undefined) return;
-  const { index } = w.ledger.confAt(now.commit);
-  if (index > now.applied) {
+  const { index, conf } = w.ledger.confAt(now.commit);
+  // After a snapshot it is in force at once, while the state machine is still being restored.
+  if (index > now.applied && JSON.stringify(conf) !== JSON.stringify(now.conf)) {
     w.violate(10, `node ${o.id} campaigns at ${now.applied} and knows that configuration ${index} is committed`);
   }
 }
