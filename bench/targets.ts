@@ -37,6 +37,15 @@ export const cases: Readonly<Record<string, Case>> = {
     must: peer(1 / 2),
     should: peer(1 / 3),
   },
+  'create 100': { work: 'create 100 replicas, all running', unit: 'ms', better: 'less' },
+  'update 6': {
+    work: 'update of 6 replicas, one at a time',
+    unit: 'ms',
+    better: 'less',
+    recorded: 9800,
+    must: peer(1 / 2),
+    should: peer(1 / 5),
+  },
   failover: {
     work: 'cable of a host cut, replacements running',
     unit: 'ms',
@@ -111,6 +120,8 @@ export const cases: Readonly<Record<string, Case>> = {
 export const tests = [
   'create 3',
   'create 30',
+  'create 100',
+  'update 6',
   'failover',
   'leader',
   'writes 1 5',
@@ -124,6 +135,7 @@ export function figures(line: Readonly<Record<string, unknown>>): ReadonlyMap<st
   const { test } = line;
   const found: [string, unknown][] = [];
   if (test === 'create') found.push([`create ${line['replicas']}`, line['median_ms']]);
+  if (test === 'update') found.push([`update ${line['replicas']}`, line['ms']]);
   if (test === 'failover') found.push(['failover', line['replaced_ms']]);
   if (test === 'leader') found.push(['leader', line['write_accepted_ms']]);
   if (test === 'reads') found.push([`reads ${line['path']}`, line['per_s']]);

@@ -89,6 +89,17 @@ describe('lists', () => {
     expect(daemon.requests.at(-1)?.query).toEqual({ filters: '{"name":{"we":true,"x":true}}' });
   });
 
+  test('service ls counts what a job has completed of its whole, as Docker does', async () => {
+    const ServiceStatus = { RunningTasks: 1, DesiredTasks: 2, CompletedTasks: 3 };
+    daemon.on('GET', '/services', () => [
+      service('each', { GlobalJob: {} }, { ServiceStatus }),
+      service('many', { ReplicatedJob: { MaxConcurrent: 2, TotalCompletions: 9 } }, { ServiceStatus }),
+    ]);
+    expect((await daemon.run(['service', 'ls', '--format', '{{.Name}} {{.Replicas}}'])).stdout).toBe(
+      'each 1/2 (3/5 completed)\nmany 1/2 (3/9 completed)\n',
+    );
+  });
+
   test('service ps shows the history of a slot below its newest task', async () => {
     daemon.on('GET', '/tasks', () => [
       task('a', 1, 'failed', {

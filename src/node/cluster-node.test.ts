@@ -109,6 +109,14 @@ describe('a node', () => {
     expect(one.node.info().state).toBe('active');
   });
 
+  test('refuses by name to found a new cluster from what an old one left', async () => {
+    const one = await host();
+    await expect(one.node.init({ ...initRequest, forceNewCluster: true })).rejects.toMatchObject({
+      kind: 'unimplemented',
+      message: '--force-new-cluster is not supported yet',
+    });
+  });
+
   test('that founded a cluster goes on with it after a restart, and founds no second one when its log is gone', async () => {
     const one = await host();
     const { nodeId } = await one.init();

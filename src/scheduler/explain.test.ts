@@ -119,6 +119,19 @@ describe('explain: other states', () => {
     expect(Tasks[0]?.WaitsFor).toBe('nothing: it failed: reported');
   });
 
+  test('a place given up after several failures is not said to wait for another try', async () => {
+    const world = await worldOf({});
+    await world.service('web', 1, nginx({ RestartPolicy: { Delay: 1e9, MaxAttempts: 2 } }));
+    for (let round = 0; round < 3; round++) {
+      await world.report(world.running('web')[0]?.id ?? '', TaskState.failed);
+      await world.settle();
+      await world.advance(10_000);
+    }
+    expect(explain(world).Findings).toEqual([
+      '1 place not restarted, as the restart policy says (any, at most 2 attempts)',
+    ]);
+  });
+
   test('a task on a node that is down is unknown', async () => {
     const world = await worldOf({});
     await world.service('web', 1);

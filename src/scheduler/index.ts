@@ -10,7 +10,7 @@ export { explainService, explainTask } from './diagnose.ts';
 export type { Refusals } from './explain.ts';
 export { explanation, reason } from './explain.ts';
 export type { FilterName } from './filters.ts';
-export { firstRefusal, hasRoom, isReady, nodeFiltersFor } from './filters.ts';
+export { filtersFor, firstRefusal, hasRoom, isReady, nodeFiltersFor } from './filters.ts';
 export type { Wish } from './forecast.ts';
 export { forecast } from './forecast.ts';
 export { failuresFaulty, failureWindowMs, groupKey, holds, NodeInfo } from './node-info.ts';

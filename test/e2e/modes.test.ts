@@ -164,7 +164,7 @@ describe('an update', () => {
     expect(after.filter(({ id }) => before.some((task) => task.id === id))).toHaveLength(2);
   });
 
-  test('goes on under the next leader, and replaces every task once', async () => {
+  test('goes on when the daemon of the leader is killed, and replaces every task once', async () => {
     await create('web', '--replicas', '4', '--update-delay', '500ms', ...quickVerdict);
     const before = await until('four tasks', 20_000, async () => {
       const tasks = await running(first, 'web');

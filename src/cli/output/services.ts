@@ -49,14 +49,12 @@ function replicasText(service: ApiService): string {
     CompletedTasks: completed = 0,
   } = service.ServiceStatus ?? {};
   const { Mode, TaskTemplate } = service.Spec;
-  const max = TaskTemplate.Placement?.MaxReplicas ?? 0;
-  const perNode = max > 0 ? `max ${max} per node` : '';
   if (Mode.ReplicatedJob !== undefined) {
-    const total = Mode.ReplicatedJob.TotalCompletions ?? 1;
-    return `${running}/${desired} (${completed}/${total} completed${perNode === '' ? '' : `; ${perNode}`})`;
+    return `${running}/${desired} (${completed}/${Mode.ReplicatedJob.TotalCompletions ?? 1} completed)`;
   }
   if (Mode.GlobalJob !== undefined) return `${running}/${desired} (${completed}/${desired + completed} completed)`;
-  return `${running}/${desired}${perNode === '' ? '' : ` (${perNode})`}`;
+  const max = TaskTemplate.Placement?.MaxReplicas ?? 0;
+  return `${running}/${desired}${max > 0 ? ` (max ${max} per node)` : ''}`;
 }
 
 /** Only ports of the whole cluster; neighbours are joined: `*:80-81->80-81/tcp`. */

@@ -265,9 +265,10 @@ describe('dispatcher: assignments', () => {
   test('changes come once per commit, numbered, and only those that the node must know', async () => {
     const cluster = await clusterWithNode();
     const session = rawSession(cluster, 'n1');
+    const genericResources = [{ NamedResourceSpec: { Kind: 'gpu', Value: 'a' } }];
     await session.hello();
     await cluster.change((tx) => {
-      tx.create('task', taskDraft('t1', 'n1'));
+      tx.create('task', taskDraft('t1', 'n1', { genericResources }));
       tx.create('task', taskDraft('t2', 'n1'));
       tx.create('task', taskDraft('t3', 'n2'));
     });
@@ -277,7 +278,7 @@ describe('dispatcher: assignments', () => {
       kind: 'incremental',
       appliesTo: 1,
       resultsIn: 2,
-      tasks: [{ id: 't1' }, { id: 't2' }],
+      tasks: [{ id: 't1', genericResources }, { id: 't2' }],
     });
     await cluster.change((tx) => tx.update('task', taskDraft('t1', 'n1', { status: status(TaskState.running) })));
     await cluster.clock.runUntilIdle();

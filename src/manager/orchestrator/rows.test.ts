@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { Task } from '../../model/objects.ts';
 import { TaskState } from '../../model/task-state.ts';
 import { respecced } from '../../model/update.ts';
+import type { Transaction } from '../store/port.ts';
 import { newTask, templateOf } from './task.ts';
 import { nginx, nodeDraft, obedient, World } from './testing/world.ts';
 
@@ -254,3 +255,33 @@ describe('two loops at one place at the same moment', () => {
     },
   );
 });
+
+describe('a large service', () => {
+  test('is decided in pieces, and what is scaled away in between is never made', async () => {
+    const world = new World();
+    await world.start();
+    const batches: number[] = [];
+    const { store } = world;
+    const batch = store.batch.bind(store);
+    store.batch = (items, build) => {
+      batches.push(items.length);
+      return batch(items, build);
+    };
+    await world.service('web', 9_000);
+    expect(world.tasks('web')).toHaveLength(9_000);
+    expect(Math.max(...batches)).toBe(4_000);
+    let left = 1;
+    world.check = () => {
+      if (left-- === 1) void store.transact((tx) => shrink(tx));
+    };
+    await world.service('db', 9_000);
+    expect(world.tasks('db').filter((task) => task.desired <= TaskState.complete)).toHaveLength(3);
+    expect(world.commits).toBeLessThan(200);
+  });
+});
+
+function shrink(tx: Transaction): void {
+  const service = tx.get('service', 'db');
+  if (service === undefined) throw new Error('no service');
+  tx.update('service', respecced(service, { ...service.spec, Mode: { Replicated: { Replicas: 3 } } }, tx.now));
+}

@@ -1,7 +1,8 @@
 /**
  * Feeds the pure scheduler: keeps its index of nodes by change events, places pending tasks in batches, and writes why a task
  * has no place. Promises: a placement is written only while its node is still fit for new tasks; an explanation only when it
- * changed; a task without a place is tried again when a node changes or something is freed. It never waits for a while first.
+ * changed; a task without a place is tried again when a node changes, or on a node where something is freed. It never waits for a
+ * while first.
  */
 import type { Cancel, Clock } from '../../lib/clock.ts';
 import { ClusterError, messageOf } from '../../lib/errors.ts';
@@ -17,6 +18,7 @@ import {
   confirmGroup,
   explanation,
   failureWindowMs,
+  filtersFor,
   firstRefusal,
   groupKey,
   holds,
@@ -64,6 +66,12 @@ class PlacementLoop implements LeaderLoop {
   readonly #pending = new Map<string, Task>();
   /** Something changed since the last run that may let a pending task be placed. */
   #stale = false;
+  /** Nodes on which something was freed since the last run. */
+  #freed = new Set<string>();
+  /** Nodes themselves changed: everything is tried again, also for what is said about it. */
+  #allAgain = true;
+  /** Pending tasks for which no node was found. */
+  readonly #tried = new Set<string>();
   #stopped = false;
   #unsubscribe = () => {};
   #cancelRetry: Cancel = () => {};
@@ -102,6 +110,7 @@ class PlacementLoop implements LeaderLoop {
   #recordNode(before: Node | undefined, after: Node | undefined): void {
     if (after !== undefined) this.#index.putNode(after);
     else if (before !== undefined) this.#index.removeNode(before.id);
+    this.#allAgain = true;
     this.#stale = true;
   }
 
@@ -115,8 +124,17 @@ class PlacementLoop implements LeaderLoop {
       this.#pending.set(after.id, after);
     } else if (before !== undefined) {
       this.#pending.delete(before.id);
+      this.#tried.delete(before.id);
     }
-    if (before !== undefined && holds(before) && frees(before, after)) this.#stale = true;
+    if (before !== undefined && holds(before) && frees(before, after)) this.#noteFreed(before.nodeId);
+    // From now on the old task does not count against replicas per node.
+    const over = after?.handover === undefined ? undefined : this.#index.infoOfTask(after.replaces ?? '');
+    if (over !== undefined && before === undefined) this.#noteFreed(over.node.id);
+  }
+
+  #noteFreed(nodeId: string): void {
+    this.#freed.add(nodeId);
+    this.#stale = true;
   }
 
   /** In pieces: events keep what is indexed already as it is, and the rest is read when its turn comes. */
@@ -148,15 +166,22 @@ class PlacementLoop implements LeaderLoop {
     if (!this.#isBuilt && !this.#stopped) await this.#build();
     if (!this.#stale || this.#stopped) return;
     this.#stale = false;
+    const freed = this.#allAgain ? undefined : this.#freed;
+    this.#allAgain = false;
+    this.#freed = new Set();
     let placed: Placement[] = [];
     let refused: Refused[] = [];
     let looked = 0;
     for (const tasks of groups(this.#pending.values())) {
-      const now = this.#options.clock.now();
-      const group = tasks[0]?.pinned === true ? this.#confirm(tasks) : this.#choose(tasks, now);
-      placed.push(...group.placed);
-      refused.push(...group.refused);
-      looked += tasks.length + (tasks[0]?.pinned === true ? 0 : this.#index.size);
+      if (freed !== undefined && this.#isHopeless(tasks, freed)) {
+        looked += tasks.length + freed.size;
+      } else {
+        const now = this.#options.clock.now();
+        const group = tasks[0]?.pinned === true ? this.#confirm(tasks) : this.#choose(tasks, now);
+        placed.push(...group.placed);
+        refused.push(...group.refused);
+        looked += tasks.length + (tasks[0]?.pinned === true ? 0 : this.#index.size);
+      }
       if (looked < nodesPerTurn) continue;
       await this.#write(placed, refused);
       await new Promise<void>((resolve) => this.#options.clock.defer(resolve));
@@ -179,7 +204,21 @@ class PlacementLoop implements LeaderLoop {
       this.#index.infoOfTask(id),
     );
     const err = explanation(refusals);
+    for (const task of unplaced) this.#tried.add(task.id);
     return { placed, refused: unplaced.filter((task) => !explained(task, err)).map((task) => ({ task, err })) };
+  }
+
+  /** No node would take them, and none of those where something was freed since takes them now: nodes × groups is too much for each. */
+  #isHopeless(tasks: readonly Task[], freed: ReadonlySet<string>): boolean {
+    const [sample] = tasks;
+    if (sample === undefined || sample.pinned === true) return false;
+    if (tasks.some((task) => !this.#tried.has(task.id) || task.handover !== undefined)) return false;
+    const filters = filtersFor(sample);
+    for (const id of freed) {
+      const info = this.#index.get(id);
+      if (info !== undefined && firstRefusal(filters, info) === undefined) return false;
+    }
+    return true;
   }
 
   #confirm(tasks: readonly Task[]): Group {
@@ -198,7 +237,7 @@ class PlacementLoop implements LeaderLoop {
       const current = this.#options.store.view.get('task', task.id);
       if (current !== undefined && current.nodeId === nodeId && holds(current)) continue;
       this.#index.release(nodeId, task.id);
-      this.#stale = true;
+      this.#noteFreed(nodeId);
     }
     if (this.#stale) this.#loop.trigger();
   }
@@ -206,6 +245,7 @@ class PlacementLoop implements LeaderLoop {
   #retryLater(error: unknown): void {
     if (this.#stopped) return;
     this.#options.log.warn('placing tasks', { error: messageOf(error) });
+    this.#allAgain = true;
     this.#stale = true;
     this.#cancelRetry();
     this.#cancelRetry = this.#options.clock.timer(retryMs, () => this.#loop.trigger());

@@ -200,6 +200,20 @@ describe('a group of managers', () => {
     expect(first.store.view.get('task', 't1')?.id).toBe('t1');
   });
 
+  test('F15: one that can not be reached is marked so, the others go on; back again it is reachable', async () => {
+    const world = new World(17);
+    const [first, , third] = await world.three();
+    const reachability = () => first.raft.members().map((member) => member.reachability);
+    world.cut(third);
+    await world.runtime.until(() => reachability()[2] === 'unreachable', { limitMs: 10_000 });
+    expect(reachability()).toEqual(['reachable', 'reachable', 'unreachable']);
+    await world.wait(create(first, 't1'));
+    world.heal(third);
+    await world.runtime.until(() => reachability()[2] === 'reachable', { limitMs: 10_000 });
+    await world.wait(third.raft.waitApplied(first.store.view.version, 10_000));
+    expect(third.store.view.get('task', 't1')?.id).toBe('t1');
+  });
+
   test('a write without a majority fails within five seconds and says why', async () => {
     const world = new World(4);
     const [first, second, third] = await world.three();

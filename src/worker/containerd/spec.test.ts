@@ -158,6 +158,16 @@ describe('the runtime spec', () => {
     ]);
   });
 
+  test('generic resources that the task got are told by kind, names one after the other', () => {
+    const genericResources = [
+      { NamedResourceSpec: { Kind: 'gpu', Value: 'a' } },
+      { DiscreteResourceSpec: { Kind: 'SSD', Value: 3 } },
+      { NamedResourceSpec: { Kind: 'gpu', Value: 'b' } },
+    ];
+    const { process } = specOf({}, {}, { task: { ...taskOf({}), genericResources } });
+    expect(process['env']).toEqual(expect.arrayContaining(['DOCKER_RESOURCE_GPU=a,b', 'DOCKER_RESOURCE_SSD=3']));
+  });
+
   test('own mounts replace default ones, parents come before what is below them', () => {
     const bind = (destination: string) => ({ destination, type: 'bind', source: '/s', options: [] });
     const { mounts } = specOf({}, {}, { mounts: [bind('/a/b/c'), bind('/dev/shm'), bind('/a')] });

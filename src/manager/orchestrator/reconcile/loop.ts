@@ -14,18 +14,22 @@ import type { ChangeEvent } from '../../../model/view.ts';
 import type { LeaderLoop, Transaction } from '../../store/port.ts';
 import { Alarms } from '../alarms.ts';
 import type { Place } from '../place.ts';
-import { isGlobal, parsePlaceKey, placeKey, placeOf, tasksAt } from '../place.ts';
+import { isGlobal, isJob, parsePlaceKey, placeKey, placeOf, tasksAt } from '../place.ts';
 import type { OrchestratorOptions } from '../port.ts';
 import { lookedAtPerTurn, retryMs } from '../port.ts';
 import type { PlaceItem } from './apply.ts';
 import { applyPlace, setDesired } from './apply.ts';
 import { decideService, intentAt } from './mode.ts';
+import type { Intent } from './slot.ts';
 import { decideSlot } from './slot.ts';
 
 type Item =
   | PlaceItem
   /** The service is gone. */
   | { readonly kind: 'remove'; readonly taskId: string };
+
+/** Places of one service that are decided in one turn: enough to keep the log busy, and no beat waits for it. */
+const placesPerTurn = 4_000;
 
 export class ReconcileLoop implements LeaderLoop {
   readonly name = 'reconcile';
@@ -36,6 +40,8 @@ export class ReconcileLoop implements LeaderLoop {
   /** See `placeKey`. */
   readonly #places = new Set<string>();
   readonly #globals = new Set<string>();
+  /** What is left to look at of a large service. */
+  #rest: { readonly serviceId: string; readonly intents: Iterator<[Place, Intent]> } | undefined;
   /** Everything is to be looked at. */
   #isNew = true;
   #stopped = false;
@@ -145,7 +151,7 @@ export class ReconcileLoop implements LeaderLoop {
   }
 
   get #isDirty(): boolean {
-    return this.#services.size > 0 || this.#places.size > 0;
+    return this.#services.size > 0 || this.#places.size > 0 || this.#rest !== undefined;
   }
 
   /**
@@ -163,14 +169,39 @@ export class ReconcileLoop implements LeaderLoop {
       this.#decidePlace(key, now, items);
       looked += 1;
     }
+    looked += this.#decideRest(now, items);
     for (const id of this.#services) {
-      if (looked >= lookedAtPerTurn) break;
+      if (looked >= lookedAtPerTurn || this.#rest !== undefined) break;
       this.#services.delete(id);
       const service = view.get('service', id);
       if (service === undefined) this.#decideRemoved(id, items);
       else looked += 1 + this.#decideService(service, now, items);
     }
     return [...items.values()];
+  }
+
+  /** The next places of a large service. Once anything about it changed as a whole, it is looked at afresh instead. */
+  #decideRest(now: number, items: Map<string, Item>): number {
+    const { serviceId, intents } = this.#rest ?? {};
+    if (serviceId === undefined || intents === undefined) return 0;
+    const service = this.#options.store.view.get('service', serviceId);
+    if (service === undefined || this.#services.has(serviceId)) {
+      this.#rest = undefined;
+      return 0;
+    }
+    // The places of a job depend on each other: they are decided in one go, and their number is bounded by the job's.
+    const most = isJob(service) ? Number.POSITIVE_INFINITY : placesPerTurn;
+    let looked = 0;
+    for (; looked < most; looked++) {
+      const { done, value } = intents.next();
+      if (done === true) {
+        this.#rest = undefined;
+        break;
+      }
+      const [place, intent] = value;
+      this.#consider({ kind: 'place', serviceId, place, intent }, service, { now, items });
+    }
+    return looked;
   }
 
   #decidePlace(key: string, now: number, items: Map<string, Item>): void {
@@ -199,10 +230,8 @@ export class ReconcileLoop implements LeaderLoop {
       nodes: () => view.list('node'),
       nodeOf: (id) => view.get('node', id),
     });
-    for (const [place, intent] of intents) {
-      this.#consider({ kind: 'place', serviceId: service.id, place, intent }, service, { now, items });
-    }
-    return intents.size;
+    this.#rest = { serviceId: service.id, intents: intents.entries() };
+    return this.#decideRest(now, items);
   }
 
   #consider(
@@ -240,6 +269,7 @@ export class ReconcileLoop implements LeaderLoop {
     this.#cancelRetry();
     this.#cancelRetry = this.#options.clock.timer(retryMs, () => {
       this.#isNew = true;
+      this.#rest = undefined;
       this.#loop.trigger();
     });
   }
