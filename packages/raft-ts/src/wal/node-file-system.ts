@@ -1,5 +1,5 @@
 /** The real file system. */
-import { constants, promises as fs } from 'node:fs';
+import { constants, promises as fs, write } from 'node:fs';
 import { dirname } from 'node:path';
 import type { FileHandle, FileSystem, OpenMode } from './file-system.ts';
 import { DirectoryLocked } from './file-system.ts';
@@ -38,8 +38,19 @@ class NodeFile implements FileHandle {
     return buffer.subarray(0, filled);
   }
 
+  /** The callback form costs half of what the promise form does, and a commit waits for each write. */
+  readonly #plain = {
+    write: (bytes: Uint8Array, from: number, length: number, position: number) =>
+      new Promise<{ readonly bytesWritten: number }>((resolve, reject) => {
+        write(this.#file.fd, bytes, from, length, position, (error, bytesWritten) => {
+          if (error) reject(error);
+          else resolve({ bytesWritten });
+        });
+      }),
+  };
+
   async write(position: number, bytes: Uint8Array): Promise<void> {
-    await writeFully(this.#file, position, bytes);
+    await writeFully(this.#plain, position, bytes);
     if (this.#syncEachWrite) await this.#file.datasync();
   }
 
