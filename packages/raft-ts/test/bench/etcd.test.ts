@@ -83,7 +83,9 @@ test('a port that is taken is named', async () => {
   await expect(checkPorts([port])).rejects.toThrow(`Cannot use port ${String(port)}`);
 });
 
-test('the example server: three processes keep every acknowledged write through kill -9 of the leader', { timeout: 180_000 }, async () => {
+test('the example server: three processes keep every acknowledged write through kill -9 of the leader', {
+  timeout: 180_000,
+}, async () => {
   const workplace = new Workplace(undefined);
   onTestFinished(() => workplace.stopAll());
   const ours = new Ours(workplace, {
