@@ -12,6 +12,7 @@ import type {
   Healthcheck,
   Mount,
   NetworkAttachmentConfig,
+  IpamConfig,
   NetworkSpec,
   NodeSpec,
   Placement,
@@ -230,7 +231,15 @@ const updateConfig = object<UpdateConfig>(
   { defaults: { Parallelism: 0 } },
 );
 const port = object<PortConfig>(
-  { Name: string, Protocol: string, TargetPort: integer, PublishedPort: integer, PublishMode: string },
+  {
+    Name: string,
+    Protocol: string,
+    TargetPort: integer,
+    PublishedPort: integer,
+    PublishMode: string,
+    HostIP: string,
+    Source: literal<NonNullable<PortConfig['Source']>>(),
+  },
   { defaults: { TargetPort: 0 } },
 );
 const mode = object<ServiceMode>({
@@ -303,7 +312,7 @@ export const networkSpec = object<NetworkSpec>(
     EnableIPv6: boolean,
     Scope: string,
     Options: labels,
-    IPAM: object<NonNullable<NetworkSpec['IPAM']>>({ Driver: string, Options: labels, Config: list(record) }),
+    IPAM: object<NonNullable<NetworkSpec['IPAM']>>({ Driver: string, Options: labels, Config: list(object<IpamConfig>({ Subnet: string, IPRange: string, Gateway: string, AuxiliaryAddresses: labels })) }),
   },
   { defaults: { Name: '', Labels: {}, Driver: 'bridge' } },
 );

@@ -1,5 +1,6 @@
 /** What a manager tells an agent, and what the agent tells back. Carried by the session stream (`src/rpc/session.ts`). */
-import type { NodeDescription, Task, TaskStatus } from './objects.ts';
+import type { NetworkSet } from './network.ts';
+import type { NetworkProblem, NodeDescription, Task, TaskStatus } from './objects.ts';
 import type { ConfigSpec, NodeRole, SecretSpec } from './spec.ts';
 
 /** A task as the agent gets it: everything needed to run it without asking again, but for secrets and configs. */
@@ -17,6 +18,7 @@ export type AssignedTask = Pick<
   | 'desired'
   | 'status'
   | 'genericResources'
+  | 'attachments'
 >;
 
 export interface AssignedSecret {
@@ -87,6 +89,8 @@ export type AgentMessage =
   /** Sent before a daemon stops on purpose: the node keeps its containers and comes back. */
   | { readonly kind: 'leaving' }
   | { readonly kind: 'status'; readonly reports: readonly TaskReport[] }
+  /** The node's kernel and names agree with this version, but for the problems. Repeated when a problem comes or goes. */
+  | { readonly kind: 'networkAck'; readonly version: number; readonly problems: readonly NetworkProblem[] }
   | { readonly kind: 'log'; readonly subscription: string; readonly lines: readonly LogLine[] }
   | { readonly kind: 'logEnd'; readonly subscription: string; readonly error: string };
 
@@ -101,6 +105,8 @@ export type ManagerMessage =
   /** The node was removed from the cluster, for ever: whatever runs there is nobody's any more. The last message of a session. */
   | { readonly kind: 'removed' }
   | { readonly kind: 'assignments'; readonly set: AssignmentSet }
+  /** Sent before the assignments that need it. */
+  | { readonly kind: 'network'; readonly set: NetworkSet }
   /** These reports are in the log; the agent forgets them. */
   | { readonly kind: 'statusAck'; readonly reports: readonly { readonly taskId: string; readonly state: number }[] }
   | { readonly kind: 'managers'; readonly peers: readonly ManagerPeer[] }
@@ -118,6 +124,8 @@ export type ManagerMessage =
 
 /** `log` messages of one subscription that may be on the way or unread; with `logMessageBytesMax` it bounds the broker's memory. */
 export const logWindow = 16;
+/** Network problems in one message: more are cut off. */
+export const networkProblemsMax = 100;
 /** Text in one `log` message. */
 export const logMessageBytesMax = 64 * 1024;
 /** Reports in one `status` message; a longer one ends the session. */

@@ -48,6 +48,22 @@ export interface Cluster extends StoreObject {
   readonly removedNodes: Readonly<Record<string, number>>;
   /** Next Raft member id to give out; ids are never used twice. */
   readonly nextRaftId: number;
+  /** Chosen at `init`; absent: the defaults (`defaultClusterNetwork`). */
+  readonly network?: ClusterNetwork;
+}
+
+/** Where the cluster takes addresses from. All blocks are IPv4 in CIDR form and overlap neither each other nor the hosts' own networks. */
+export interface ClusterNetwork {
+  /** Subnets of overlay networks are cut out of these, in this order. */
+  readonly addressPools: readonly string[];
+  /** Prefix length of those subnets, e.g. 24. */
+  readonly subnetSize: number;
+  /** UDP port of VXLAN between nodes. */
+  readonly dataPathPort: number;
+  /** Each node gets a /24 of these for the gateway addresses of its containers. */
+  readonly gatewayPools: readonly string[];
+  /** Each node gets one address of this for the link that carries published ports between nodes. */
+  readonly ingressPool: string;
 }
 
 export interface Node extends StoreObject {
@@ -58,6 +74,26 @@ export interface Node extends StoreObject {
   readonly status: NodeStatus;
   /** Set while the node is a member of the Raft group. */
   readonly manager?: { readonly raftId: number; readonly addr: string };
+  /** Given by the allocator when the node appears; never changes. */
+  readonly network?: NodeNetwork;
+  /** What the node could not do of what it was last told about networks, e.g. a published port that another program has. */
+  readonly networkProblems?: readonly NetworkProblem[];
+}
+
+/** A node's place in the cluster's address plan. */
+export interface NodeNetwork {
+  /** e.g. `172.28.3.0/24`: its first address is the node's gateway, the others are its containers'. */
+  readonly gatewaySubnet: string;
+  /** e.g. `10.255.0.3`, on the link that carries published ports. */
+  readonly ingressAddress: string;
+}
+
+export interface NetworkProblem {
+  /** What it concerns, as far as known. */
+  readonly serviceId?: string;
+  readonly networkId?: string;
+  /** What failed, why, and what to do; at most 500 characters. */
+  readonly message: string;
 }
 
 export interface NodeDescription {
@@ -94,8 +130,26 @@ export interface Service extends StoreObject {
   /** Version of the last change of `spec`; tasks carry the one they were made from. */
   readonly specVersion: number;
   readonly updateStatus?: UpdateStatus;
+  /** What the allocator gave it: virtual addresses and published ports. Absent: nothing was needed or nothing could be given yet. */
+  readonly endpoint?: ServiceEndpoint;
   /** Of jobs only. */
   readonly jobStatus?: JobStatus;
+}
+
+export interface ServiceEndpoint {
+  /** `specVersion` of the spec that it was made for. */
+  readonly specVersion: number;
+  /** One per network of the service; none of a service with `dnsrr`. */
+  readonly vips: readonly NetworkAddresses[];
+  /** The spec's ports with every automatic published port chosen. */
+  readonly ports: readonly PortConfig[];
+}
+
+/** Addresses on one network. */
+export interface NetworkAddresses {
+  readonly networkId: string;
+  /** With the subnet's prefix length, e.g. `10.0.1.5/24`; IPv4 first, then IPv6 where the network has it. */
+  readonly addresses: readonly string[];
 }
 
 export interface JobStatus {
@@ -169,6 +223,8 @@ export interface Task extends StoreObject {
   readonly evicted?: true;
   /** What it got of the node's generic resources when it was placed: counts, and named ones by name. */
   readonly genericResources?: readonly GenericResource[];
+  /** Its addresses, in the order of `spec.Networks`. Tasks that need some stay `new` until the allocator has given them. */
+  readonly attachments?: readonly NetworkAddresses[];
 }
 
 export interface TaskStatus {
@@ -187,6 +243,8 @@ export interface ContainerStatus {
   readonly containerId: string;
   readonly pid: number;
   readonly exitCode: number;
+  /** The container's address on its node's gateway subnet: where published ports lead. Absent for the host's network and for none. */
+  readonly gateway?: string;
 }
 
 export interface Secret extends StoreObject {
@@ -199,6 +257,30 @@ export interface Config extends StoreObject {
 
 export interface Network extends StoreObject {
   readonly spec: NetworkSpec;
+  /** Given by the allocator; absent: not yet, or nothing could be given (`allocationError`). */
+  readonly allocation?: NetworkAllocation;
+  /** Why there is no allocation, e.g. `address pools are exhausted`. */
+  readonly allocationError?: string;
+  /** Freed virtual addresses that rest before they are used again: address without prefix → until when, ms since the epoch. */
+  readonly resting?: Readonly<Record<string, number>>;
+}
+
+export interface NetworkAllocation {
+  /** VXLAN network identifier; 0 for drivers that need none (macvlan, ipvlan). */
+  readonly vni: number;
+  /** IPv4 first. */
+  readonly subnets: readonly NetworkSubnet[];
+}
+
+export interface NetworkSubnet {
+  /** e.g. `10.0.1.0/24`. */
+  readonly subnet: string;
+  /** Reserved in every subnet; on overlays each node has it on its own end of the network. Without prefix. */
+  readonly gateway: string;
+  /** Part of the subnet that addresses are given from; absent: all of it. */
+  readonly range?: string;
+  /** Addresses of the subnet never to be given out. */
+  readonly reserved?: readonly string[];
 }
 
 /** Table name → object type. The order is the order of a snapshot. */

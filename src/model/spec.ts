@@ -209,6 +209,10 @@ export interface PortConfig {
   readonly TargetPort: number;
   readonly PublishedPort?: number;
   readonly PublishMode?: string;
+  /** Ours: publish on this address of the hosts only. */
+  readonly HostIP?: string;
+  /** Ours, of ingress ports: what the container sees as the client's address; `preserve` when absent. */
+  readonly Source?: 'preserve' | 'masquerade' | 'local';
 }
 
 export interface NodeSpec {
@@ -255,7 +259,7 @@ export interface ClusterSpec {
   readonly EncryptionConfig: { readonly AutoLockManagers: boolean };
 }
 
-/** A network as users ask for it. Only the default networks of stacks exist today (`manager/controlapi/network.ts` says what is refused). */
+/** A network as users ask for it; `manager/controlapi/network.ts` says what is refused. */
 export interface NetworkSpec {
   readonly Name: string;
   readonly Labels: Labels;
@@ -272,6 +276,14 @@ export interface NetworkSpec {
   readonly IPAM?: {
     readonly Driver?: string;
     readonly Options?: Labels;
-    readonly Config?: readonly Readonly<Record<string, unknown>>[];
+    readonly Config?: readonly IpamConfig[];
   };
+}
+
+export interface IpamConfig {
+  readonly Subnet?: string;
+  readonly IPRange?: string;
+  readonly Gateway?: string;
+  /** Name → address that is never given out. */
+  readonly AuxiliaryAddresses?: Labels;
 }

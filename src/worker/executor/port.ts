@@ -4,7 +4,8 @@
  * `containerd/` implements it, `executor/fake.ts` does so in memory, `executor/contract.ts` is the suite both pass.
  */
 import type { AssignedConfig, AssignedSecret, AssignedTask, LogLine, LogQuery } from '../../model/assignment.ts';
-import type { ContainerStatus, NodeDescription } from '../../model/objects.ts';
+import type { NetworkState } from '../../model/network.ts';
+import type { ContainerStatus, NetworkProblem, NodeDescription } from '../../model/objects.ts';
 import type { PortConfig } from '../../model/spec.ts';
 
 /** The secrets and configs that this node has now. Controllers read it at prepare. */
@@ -44,6 +45,17 @@ export interface Controller {
   ports(): readonly PortConfig[];
 }
 
+/** The node's part in the cluster's networks. */
+export interface NodeNetworks {
+  /**
+   * Makes kernel and names agree with the state; resolves when they do, with what could not be done. A newer call may overtake an
+   * older one that waits: both then resolve when the newer state is in place.
+   */
+  apply(state: NetworkState): Promise<readonly NetworkProblem[]>;
+  /** Called when problems come or go by themselves, e.g. another program gave a port back. */
+  onProblems(handle: (problems: readonly NetworkProblem[]) => void): void;
+}
+
 export interface Executor {
   describe(): Promise<NodeDescription>;
   /**
@@ -52,6 +64,8 @@ export interface Executor {
    */
   bootId?(): Promise<string>;
   controller(task: AssignedTask, dependencies: Dependencies): Controller;
+  /** Absent: this executor has no networks (tests). */
+  readonly networks?: NodeNetworks;
   /** Ids of tasks of which anything exists on this node: what the agent does not know gets removed. */
   existing(): Promise<readonly string[]>;
   /** Removes what is left of a task nobody knows any more. */

@@ -1,14 +1,29 @@
 /**
  * Contract for the node's networking. Containers are created in a network namespace that the driver prepares, keep it while
- * the daemon is away, and lose it when the task is removed. The real driver is the only code that calls `ip` and `nft`.
+ * the daemon is away, and lose it when the task is removed. The real driver is the only code that calls `ip`, `bridge`, `nft` and
+ * `conntrack`; `fake.ts` is the one of the simulator; `contract.ts` is the suite both pass.
  */
+import type { NetworkState } from '../../model/network.ts';
+import type { NetworkAddresses, NetworkProblem } from '../../model/objects.ts';
 import type { PortConfig } from '../../model/spec.ts';
+
+export interface HostPort {
+  readonly port: number;
+  readonly protocol: string;
+  readonly target: number;
+  /** Publish on this address of the host only; absent: on all. */
+  readonly hostIp?: string;
+}
 
 export interface SandboxRequest {
   readonly taskId: string;
   readonly hostname: string;
+  /** `host`: the host's own namespace; `none`: loopback only; `own`: a gateway and, besides, the attachments. */
+  readonly mode: 'own' | 'host' | 'none';
+  /** The networks it is on, in order: they become eth0, eth1, …; the gateway is its own interface (`gw0`). */
+  readonly attachments: readonly NetworkAddresses[];
   /** Host-mode ports to publish on this host. */
-  readonly hostPorts: readonly { readonly port: number; readonly protocol: string; readonly target: number }[];
+  readonly hostPorts: readonly HostPort[];
   readonly dns: {
     readonly nameservers: readonly string[];
     readonly search: readonly string[];
@@ -20,9 +35,10 @@ export interface SandboxRequest {
 
 export interface Sandbox {
   readonly taskId: string;
-  /** Path for the OCI spec's network namespace. */
+  /** Path for the OCI spec's network namespace; empty: the host's. */
   readonly netnsPath: string;
-  readonly address: string;
+  /** On the node's gateway subnet; absent for `host` and `none`. */
+  readonly gateway?: string;
   /** Host files to bind over /etc/hosts, /etc/resolv.conf, /etc/hostname. */
   readonly hostsPath: string;
   readonly resolvConfPath: string;
@@ -31,14 +47,25 @@ export interface Sandbox {
 }
 
 export interface NetworkDriver {
-  /** Makes bridge, nftables tables and forwarding right; safe to repeat; keeps the sandboxes that exist. */
+  /** Makes the host right from what is on disk (sandboxes, the last state); safe to repeat; keeps the sandboxes that exist. */
   start(): Promise<void>;
-  /** Idempotent per task. Errors: `failed_precondition` when a host port is taken, naming the port. */
-  attach(request: SandboxRequest): Promise<Sandbox>;
+  /**
+   * Idempotent per task. Waits until the networks it is on are known here. Errors: `failed_precondition` when a host port is
+   * taken, naming the port; `cancelled` on `signal`; `exhausted` when the node has no gateway address left.
+   */
+  attach(request: SandboxRequest, signal: AbortSignal): Promise<Sandbox>;
   /** Idempotent; unknown task = fine. */
   detach(taskId: string): Promise<void>;
   /** Ids of the tasks that have a sandbox here. */
   list(): Promise<readonly string[]>;
+  /**
+   * Makes the kernel and the names agree with what the managers say; see `NodeNetworks.apply`. The last state is kept on disk, so
+   * that containers keep their networks when the host restarts without managers.
+   */
+  apply(state: NetworkState): Promise<readonly NetworkProblem[]>;
+  onProblems(handle: (problems: readonly NetworkProblem[]) => void): void;
+  /** Stops watching and serving in this process; containers keep their networks and their names. */
+  close(): Promise<void>;
   /** Removes everything of this driver from the kernel (used by `leave` and by tests). */
   destroy(): Promise<void>;
 }

@@ -1,0 +1,50 @@
+/**
+ * Inside of the driver: three parts that each keep one share of the node's networks, behind the same calls. `driver.ts` owns the
+ * records on disk and calls them one change at a time; each reads what the kernel holds, and changes only what differs.
+ *
+ * - `host/`: the host's namespace. Gateway links, egress, host-mode and mesh ports, the link between nodes, guards.
+ * - `overlay/`: one namespace per overlay network (VXLAN, bridge, virtual addresses), and macvlan and ipvlan links.
+ * - `dns/`: the names that containers ask 127.0.0.11 for, answered by a process of its own.
+ */
+import type { NetworkState } from '../../model/network.ts';
+import type { NetworkAddresses, NetworkProblem } from '../../model/objects.ts';
+import type { HostPort } from './port.ts';
+
+/** One task's namespace, as kept on disk before the kernel is touched. */
+export interface SandboxRecord {
+  readonly taskId: string;
+  readonly mode: 'own' | 'none';
+  /** Name of its network namespace, under /run/netns. */
+  readonly netns: string;
+  /** Without prefix; of mode `own` only. */
+  readonly gateway?: string;
+  readonly attachments: readonly NetworkAddresses[];
+  readonly hostPorts: readonly HostPort[];
+  /** Resolvers for names that are not the cluster's; empty: the host's. */
+  readonly nameservers: readonly string[];
+}
+
+/** What the node should have. */
+export interface Desired {
+  readonly sandboxes: ReadonlyMap<string, SandboxRecord>;
+  readonly state: NetworkState;
+}
+
+export interface Plane {
+  /**
+   * Makes this sandbox's share; its namespace exists, `desired` includes it, and every network it is on is known. Idempotent, also
+   * after a kill in the middle. Errors end the attach.
+   */
+  wire(sandbox: SandboxRecord, desired: Desired): Promise<void>;
+  /** Takes this sandbox's share away; parts that are missing are fine. Its namespace is deleted after this. */
+  unwire(sandbox: SandboxRecord, desired: Desired): Promise<void>;
+  /**
+   * Makes everything agree, removes what carries our names and is not wanted, and answers with what could not be done. Doing
+   * it twice changes nothing the second time. Never two calls at once.
+   */
+  sync(desired: Desired): Promise<readonly NetworkProblem[]>;
+  /** Stops what runs in this process; the kernel and the names stay. */
+  close(): Promise<void>;
+  /** Removes all of it. */
+  destroy(): Promise<void>;
+}
