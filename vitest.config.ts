@@ -6,6 +6,7 @@ const proof = [
   'packages/raft-ts/test/{sim,readme,bench,fuzz}/**/*.test.ts',
   'packages/raft-ts/test/{wal/crash,core/random,core/lease-random,transport/grpc}.test.ts',
   'src/node/cluster-node.test.ts',
+  'src/worker/network/dns/plane.test.ts',
 ];
 const shared = { resolve: { conditions }, ssr: { resolve: { conditions } } };
 

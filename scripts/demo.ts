@@ -78,10 +78,43 @@ async function main(hosts: Hosts): Promise<void> {
     },
   );
 
+  await network(hosts);
   const healthy = await failover(hosts);
   await leaderCrash(hosts, healthy);
   await stack(hosts.host(1));
   await killedContainer(hosts);
+}
+
+/** Services find each other by name across hosts, and a published port answers on every host. */
+async function network(hosts: Hosts): Promise<void> {
+  const first = hosts.host(1);
+  await step(
+    'network',
+    'tscluster network create shop, a service on it published on every host, another one that asks for it by name',
+    async () => {
+      await first.ok(['network', 'create', 'shop']);
+      const front = ['--name', 'front', '--network', 'shop', '--replicas', '2', '--publish', '8088:80', 'nginx'];
+      await first.ok(['service', 'create', '-d', ...front]);
+      const ask = 'while :; do wget -T 1 -qO- http://front/ | grep -o "Welcome to nginx" | head -1; sleep 0.3; done';
+      const visitor = ['--name', 'visitor', '--network', 'shop', 'busybox', 'sh', '-c', ask];
+      await first.ok(['service', 'create', '-d', ...visitor]);
+      await reachable(hosts.hosts, first);
+      show(
+        `http://HOST:8088/ answers on ${hosts.hosts.map((host) => host.name).join(', ')}; visitor finds front by its name:`,
+      );
+      show(await first.ok(['service', 'logs', '--tail', '2', 'visitor']));
+    },
+  );
+}
+
+/** The mesh port on each of these hosts, and the name from inside the other service: asked now, not remembered. */
+async function reachable(alive: readonly Host[], ask: Host): Promise<void> {
+  for (const host of alive) await until(`http://${host.address}:8088/`, 10_000, async () => page(host.address, 8088));
+  const since = new Date().toISOString();
+  await until('the visitor finds the other service by name', 10_000, async () => {
+    const lines = await ask.ok(['service', 'logs', '--since', since, 'visitor']);
+    return lines.includes('Welcome to nginx') ? true : undefined;
+  });
 }
 
 /** The cable of a host with a replica is pulled and put back; gives a manager that stayed up. */
@@ -96,16 +129,22 @@ async function failover(hosts: Hosts): Promise<Host> {
     await victim.cut();
     await answers(idle, 15_000);
   });
+  await step('network2', 'Without that host: the port answers on every other one, and the name still leads there', () =>
+    reachable(
+      hosts.hosts.filter((host) => host !== victim),
+      leader,
+    ),
+  );
   check((times['failover'] ?? Infinity) <= 4000, `failover took ${times['failover']} ms, more than 4000`);
   show(await leader.ok(['service', 'ps', 'web']));
 
   await step('heal', 'The cable is put back: three replicas, the extra one goes', async () => {
     await victim.heal();
-    await until('three containers', 20_000, async () => {
+    await until('six containers', 20_000, async () => {
       const ready = (await nodeTable(leader)).every((node) => node.status === 'Ready');
       const counts = await Promise.all(hosts.hosts.map(async (host) => (await containers(hosts, host)).size));
       const count = counts.reduce((sum, one) => sum + one, 0);
-      return ready && count === 3 && (await running(leader, 'web')).length === 3 ? true : undefined;
+      return ready && count === 6 && (await running(leader, 'web')).length === 3 ? true : undefined;
     });
     show(await leader.ok(['node', 'ls']));
   });

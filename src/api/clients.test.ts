@@ -71,6 +71,23 @@ describe('dockerode', () => {
     await api.node.logsLeft;
   });
 
+  test('makes, shows, uses and removes a network', async () => {
+    const docker = new Dockerode({ socketPath });
+    const ipam = { Driver: 'default', Config: [{ Subnet: '10.9.0.0/24', Gateway: '10.9.0.1' }] };
+    const made = await docker.createNetwork({ Name: 'front', Driver: 'overlay', Attachable: true, IPAM: ipam });
+    const network = docker.getNetwork(made.id);
+    expect(await network.inspect()).toMatchObject({ Name: 'front', Scope: 'swarm', IPAM: { Config: ipam.Config } });
+    const service = await docker.createService({
+      Name: 'web',
+      TaskTemplate: { ContainerSpec: { Image: 'nginx:1' }, Networks: [{ Target: 'front' }] },
+      EndpointSpec: { Ports: [{ TargetPort: 80, PublishedPort: 8080 }] },
+    } as never);
+    await expect(network.remove()).rejects.toMatchObject({ statusCode: 400 });
+    await docker.getService((service as unknown as { id: string }).id).remove();
+    expect(await docker.pruneNetworks()).toEqual({ NetworksDeleted: ['front'] });
+    expect(await docker.listNetworks({ filters: { driver: ['overlay'] } })).toEqual([]);
+  });
+
   test('carries a large config, though it repeats the body in the query', async () => {
     const docker = new Dockerode({ socketPath });
     const Data = Buffer.alloc(900_000, 'x').toString('base64');

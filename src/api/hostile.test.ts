@@ -30,6 +30,19 @@ const keys = fc.constantFrom(
     'Spec',
   ],
   ...['EndpointSpec', 'Ports', 'TargetPort', 'UpdateConfig', 'Networks', 'Placement', 'Constraints', 'Secrets', 'File'],
+  ...[
+    'Config',
+    'Subnet',
+    'Gateway',
+    'AuxiliaryAddresses',
+    'Options',
+    'Driver',
+    'HostIP',
+    'Source',
+    'Target',
+    'Aliases',
+  ],
+  ...['DefaultAddrPool', 'SubnetSize', 'DataPathPort', 'TsCluster', 'GatewayPools', 'IngressPool'],
   ...['__proto__', 'constructor', 'CAConfig', 'RemoteAddrs', 'Role', 'IPAM', 'Privileges', 'Healthcheck', 'Test'],
 );
 const { document } = fc.letrec((tie) => ({

@@ -16,7 +16,7 @@ import { eventRoutes } from './events/routes.ts';
 import { logRoutes } from './logs/routes.ts';
 import { networkRoutes } from './networks/routes.ts';
 import { nodeRoutes } from './nodes/routes.ts';
-import { notServed } from './not-served.ts';
+import { noSuchThing, notServed } from './not-served.ts';
 import { planRoutes } from './plans/routes.ts';
 import { apiVersionMax, apiVersionMin, Responder } from './respond.ts';
 import { secretRoutes } from './secrets/routes.ts';
@@ -73,6 +73,8 @@ export function createApi(options: ApiOptions): FastifyInstance {
   acceptAnyContentType(app);
   app.setErrorHandler((error, request, reply) => respond.error(reply, error, request.method, request.url));
   app.setNotFoundHandler((request, reply) => {
+    const missing = noSuchThing(request.method, request.url);
+    if (missing !== undefined) return respond.json(reply, { message: missing }, 404);
     const message = notServed(request.url);
     return message === undefined
       ? respond.json(reply, { message: 'page not found' }, 404)

@@ -18,3 +18,18 @@ export function notServed(url: string): string | undefined {
   if (!Object.hasOwn(instead, noun)) return undefined;
   return `${noun} API is not served by tscluster: ${instead[noun]}`;
 }
+
+/** One thing of an engine, asked for by name: `docker inspect` tries these before services, tasks and networks. */
+const things: Readonly<Record<string, string>> = {
+  containers: 'container',
+  images: 'image',
+  plugins: 'plugin',
+};
+
+/** Docker's words for a thing that is not there, when one is asked for; undefined: something else is asked for. */
+export function noSuchThing(method: string, url: string): string | undefined {
+  const match = /^\/([a-z]+)\/([^?]+)\/json(?:\?|$)/.exec(url);
+  const [noun = '', name = ''] = match?.slice(1) ?? [];
+  if (method !== 'GET' || !Object.hasOwn(things, noun)) return undefined;
+  return `No such ${things[noun]}: ${name}`;
+}

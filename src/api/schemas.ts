@@ -10,9 +10,9 @@ import type {
   FileTarget,
   GenericResource,
   Healthcheck,
+  IpamConfig,
   Mount,
   NetworkAttachmentConfig,
-  IpamConfig,
   NetworkSpec,
   NodeSpec,
   Placement,
@@ -312,7 +312,13 @@ export const networkSpec = object<NetworkSpec>(
     EnableIPv6: boolean,
     Scope: string,
     Options: labels,
-    IPAM: object<NonNullable<NetworkSpec['IPAM']>>({ Driver: string, Options: labels, Config: list(object<IpamConfig>({ Subnet: string, IPRange: string, Gateway: string, AuxiliaryAddresses: labels })) }),
+    IPAM: object<NonNullable<NetworkSpec['IPAM']>>({
+      Driver: string,
+      Options: labels,
+      Config: list(
+        object<IpamConfig>({ Subnet: string, IPRange: string, Gateway: string, AuxiliaryAddresses: labels }),
+      ),
+    }),
   },
   { defaults: { Name: '', Labels: {}, Driver: 'bridge' } },
 );
@@ -365,6 +371,7 @@ export interface SwarmInitBody {
   readonly DefaultAddrPool: readonly string[];
   readonly SubnetSize: number;
   readonly Spec: PartialClusterSpec;
+  readonly TsCluster: { readonly GatewayPools?: readonly string[]; readonly IngressPool?: string };
 }
 
 export const swarmInitBody = object<SwarmInitBody>(
@@ -379,6 +386,7 @@ export const swarmInitBody = object<SwarmInitBody>(
     DefaultAddrPool: strings,
     SubnetSize: unsigned,
     Spec: clusterSpec,
+    TsCluster: object<SwarmInitBody['TsCluster']>({ GatewayPools: strings, IngressPool: string }),
   },
   {
     defaults: {
@@ -392,6 +400,7 @@ export const swarmInitBody = object<SwarmInitBody>(
       DefaultAddrPool: [],
       SubnetSize: 0,
       Spec: {},
+      TsCluster: {},
     },
   },
 );

@@ -1,5 +1,13 @@
 /** The `tscluster` executable. */
-import { run } from './run.ts';
-import { realWorld } from './world.ts';
+const [, , ...argv] = process.argv;
 
-process.exitCode = await run(process.argv.slice(2), realWorld());
+// Not a verb for users: a small process beside the daemon, which must not load the whole client.
+if (argv[0] === 'names') {
+  const { runNames } = await import('../node/names-process.ts');
+  await runNames(argv.slice(1));
+} else {
+  const [{ run }, { realWorld }] = await Promise.all([import('./run.ts'), import('./world.ts')]);
+  process.exitCode = await run(argv, realWorld());
+}
+
+export {};

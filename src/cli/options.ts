@@ -43,7 +43,13 @@ export function collect(text: string, previous: readonly string[] | undefined): 
   return [...(previous ?? []), text];
 }
 
-/** The same, with each value read as it comes. */
+/** The same; one value may hold several, separated by commas. */
+export function collectList(text: string, previous: readonly string[] | undefined): string[] {
+  const items = text.split(',').map((item) => item.trim());
+  return [...(previous ?? []), ...items.filter((item) => item !== '')];
+}
+
+/** A flag that may be given several times, with each value read as it comes. */
 export function collectAs<T>(parse: Reader<T>): (text: string, previous: readonly T[] | undefined) => T[] {
   const read = reader(parse);
   return (text, previous) => [...(previous ?? []), read(text)];

@@ -148,6 +148,21 @@ export const nouns: readonly Noun[] = [
     ],
   },
   {
+    name: 'network',
+    summary: 'Manage networks',
+    verbs: [
+      { name: 'create', summary: 'Create a network', load: () => import('./network/create.ts') },
+      {
+        name: 'inspect',
+        summary: 'Display detailed information on one or more networks',
+        load: () => import('./network/inspect.ts'),
+      },
+      { name: 'ls', aliases: list, summary: 'List networks', load: () => import('./network/ls.ts') },
+      { name: 'prune', summary: 'Remove all networks that no service uses', load: () => import('./network/prune.ts') },
+      { name: 'rm', aliases: remove, summary: 'Remove one or more networks', load: () => import('./network/rm.ts') },
+    ],
+  },
+  {
     name: 'secret',
     summary: 'Manage secrets',
     verbs: [

@@ -430,24 +430,35 @@ secrets:
   pw: {file: ./pw.txt}
 `;
 
-  test('deploy creates secrets first, then services that refer to them, and no network', async () => {
+  test('deploy creates networks and secrets first, then services that refer to them', async () => {
     writeFileSync(join(daemon.dir, 'stack.yml'), file);
     writeFileSync(join(daemon.dir, 'pw.txt'), 'hush');
     daemon
+      .on('GET', '/networks', () => [])
+      .on('POST', '/networks/create', () => ({ status: 201, body: { Id: 'net' } }))
       .on('GET', '/services', () => [])
       .on('POST', '/tscluster/plan/check', () => ({}))
       .on('GET', '/secrets', () => [{ ...head('sec'), Spec: { Name: 'app_pw' } }])
       .on('POST', '/secrets/create', () => ({ status: 201, body: { ID: 'sec' } }))
       .on('POST', '/services/create', () => ({ status: 201, body: { ID: 'svc' } }));
     const result = await daemon.run(['stack', 'deploy', '-d', '--resolve-image', 'never', '-c', 'stack.yml', 'app']);
-    expect(result).toEqual({ code: 0, stdout: 'Creating secret app_pw\nCreating service app_web\n', stderr: '' });
-    const [check, secret, created] = daemon.posts();
-    expect(check?.body).toMatchObject({ secrets: [{ Name: 'app_pw' }], services: [{ spec: { Name: 'app_web' } }] });
+    const stdout = 'Creating network app_default\nCreating secret app_pw\nCreating service app_web\n';
+    expect(result).toEqual({ code: 0, stdout, stderr: '' });
+    const [check, network, secret, created] = daemon.posts();
+    expect(check?.body).toMatchObject({
+      networks: [{ Name: 'app_default' }],
+      secrets: [{ Name: 'app_pw' }],
+      services: [{ spec: { Name: 'app_web' } }],
+    });
+    expect(network?.body).toMatchObject({ Name: 'app_default', Driver: 'overlay', Attachable: false });
     expect(secret?.body).toEqual({ Name: 'app_pw', Labels: { 'com.docker.stack.namespace': 'app' }, Data: 'aHVzaA==' });
     expect(created?.body).toMatchObject({
       Name: 'app_web',
       Labels: { 'com.docker.stack.namespace': 'app', 'com.docker.stack.image': 'nginx' },
-      TaskTemplate: { ContainerSpec: { Image: 'nginx:latest', Secrets: [{ SecretID: 'sec', SecretName: 'app_pw' }] } },
+      TaskTemplate: {
+        ContainerSpec: { Image: 'nginx:latest', Secrets: [{ SecretID: 'sec', SecretName: 'app_pw' }] },
+        Networks: [{ Target: 'app_default', Aliases: ['web'] }],
+      },
       EndpointSpec: { Ports: [{ Protocol: 'tcp', TargetPort: 80, PublishedPort: 8081, PublishMode: 'host' }] },
     });
   });
@@ -456,6 +467,7 @@ secrets:
     writeFileSync(join(daemon.dir, 'stack.yml'), 'services: {web: {image: nginx}}');
     const old = { ...service('app_old'), ID: id('o') };
     daemon
+      .on('GET', '/networks', () => [{ Id: 'net', Name: 'app_default' }])
       .on('GET', '/services', () => [service('app_web'), old])
       .on('POST', '/tscluster/plan/check', () => ({}))
       .on('DELETE', /^\/services\//, () => ({}))
@@ -484,11 +496,11 @@ secrets:
       .on('GET', '/networks', () => [])
       .on('GET', '/services', () => [])
       .on('POST', '/tscluster/plan/check', () => ({}))
-      .on('POST', '/networks/create', () => fail(501, 'overlay networks are not supported yet'));
+      .on('POST', '/networks/create', () => fail(400, 'invalid subnet'));
     expect(await daemon.run(['stack', 'deploy', '-d', '--resolve-image', 'never', '-c', 'stack.yml', 'app'])).toEqual({
       code: 1,
       stdout: 'Creating network app_n\n',
-      stderr: 'failed to create network app_n: Error response from daemon: overlay networks are not supported yet\n',
+      stderr: 'failed to create network app_n: Error response from daemon: invalid subnet\n',
     });
   });
 
@@ -496,6 +508,7 @@ secrets:
     writeFileSync(join(daemon.dir, 'stack.yml'), file);
     writeFileSync(join(daemon.dir, 'pw.txt'), 'hush');
     daemon
+      .on('GET', '/networks', () => [])
       .on('GET', '/services', () => [{ ...service('app_old'), ID: id('o') }])
       .on('POST', '/tscluster/plan/check', () => fail(400, 'failed to create service app_web: no'));
     const line = ['stack', 'deploy', '-d', '--prune', '--resolve-image', 'never', '-c', 'stack.yml', 'app'];

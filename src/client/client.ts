@@ -232,8 +232,21 @@ export class Client {
     return this.#list('/networks', filters);
   }
 
+  /** As services see it: `host` and `none` are networks, too. */
   network(id: string): Promise<ApiNetwork> {
     return this.#json('GET', `/networks/${enc(id)}`, { query: { scope: 'swarm' } });
+  }
+
+  /** With `verbose` the services and nodes that are on it. */
+  inspectNetwork(id: string, options: { readonly verbose: boolean }): Promise<ApiNetwork> {
+    return this.#json('GET', `/networks/${enc(id)}`, { query: { verbose: options.verbose ? true : undefined } });
+  }
+
+  pruneNetworks(filters?: Filters): Promise<{ NetworksDeleted?: readonly string[] | null }> {
+    const given = filters !== undefined && Object.keys(filters).length > 0;
+    return this.#json('POST', '/networks/prune', {
+      query: { filters: given ? JSON.stringify(goFilters(filters)) : undefined },
+    });
   }
 
   createNetwork(body: CreateNetworkBody): Promise<{ Id: string; Warning?: string }> {

@@ -21,7 +21,11 @@ export interface ApiObject {
 export interface ApiService extends ApiObject {
   readonly Spec: ServiceSpec;
   readonly PreviousSpec?: ServiceSpec;
-  readonly Endpoint?: { readonly Spec?: EndpointSpec; readonly Ports?: readonly PortConfig[] | null };
+  readonly Endpoint?: {
+    readonly Spec?: EndpointSpec;
+    readonly Ports?: readonly PortConfig[] | null;
+    readonly VirtualIPs?: readonly { readonly NetworkID: string; readonly Addr: string }[] | null;
+  };
   readonly UpdateStatus?: ApiUpdateStatus | null;
   readonly ServiceStatus?: {
     readonly RunningTasks: number;
@@ -29,6 +33,8 @@ export interface ApiService extends ApiObject {
     readonly CompletedTasks: number;
   };
   readonly JobStatus?: { readonly JobIteration?: { readonly Index?: number }; readonly LastExecution?: string };
+  /** Ours. */
+  readonly TsCluster?: { readonly EndpointError?: string };
 }
 
 /** `/tscluster/services/{id}/history`: the spec of now first. */
@@ -87,6 +93,18 @@ export interface ApiNode extends ApiObject {
   };
   readonly Status: { readonly State?: string; readonly Message?: string; readonly Addr?: string };
   readonly ManagerStatus?: { readonly Leader?: boolean; readonly Reachability?: string; readonly Addr?: string } | null;
+  /** Ours. */
+  readonly TsCluster?: {
+    readonly GatewaySubnet?: string;
+    readonly IngressAddress?: string;
+    readonly NetworkProblems?: readonly ApiNetworkProblem[];
+  };
+}
+
+export interface ApiNetworkProblem {
+  readonly ServiceID?: string;
+  readonly NetworkID?: string;
+  readonly Message: string;
 }
 
 export interface ApiSecret extends ApiObject {
@@ -106,12 +124,27 @@ export interface ApiNetwork {
   readonly Name: string;
   readonly Driver?: string;
   readonly Scope?: string;
+  readonly Created?: string;
+  readonly EnableIPv4?: boolean;
+  readonly EnableIPv6?: boolean;
+  readonly Internal?: boolean;
   readonly Labels?: Labels | null;
 }
 
 export interface ApiSwarm extends ApiObject {
   readonly Spec: ClusterSpec;
   readonly JoinTokens?: { readonly Worker: string; readonly Manager: string };
+}
+
+/** What everyone may know of a cluster. */
+export interface ApiCluster {
+  readonly ID?: string;
+  readonly TLSInfo?: { readonly TrustRoot?: string };
+  readonly DefaultAddrPool?: readonly string[] | null;
+  readonly SubnetSize?: number;
+  readonly DataPathPort?: number;
+  /** Ours. */
+  readonly TsCluster?: { readonly GatewayPools?: readonly string[]; readonly IngressPool?: string };
 }
 
 export interface ApiInfo {
@@ -127,7 +160,7 @@ export interface ApiInfo {
     readonly RemoteManagers?: readonly { readonly NodeID: string; readonly Addr: string }[] | null;
     readonly Nodes?: number;
     readonly Managers?: number;
-    readonly Cluster?: { readonly ID?: string; readonly TLSInfo?: { readonly TrustRoot?: string } } | null;
+    readonly Cluster?: ApiCluster | null;
   };
   readonly [key: string]: unknown;
 }
@@ -177,6 +210,8 @@ export interface InitBody {
   readonly Availability: string;
   readonly DefaultAddrPool: readonly string[];
   readonly SubnetSize: number;
+  /** Ours. */
+  readonly TsCluster?: { readonly GatewayPools?: readonly string[]; readonly IngressPool?: string };
 }
 
 export interface JoinBody {

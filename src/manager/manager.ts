@@ -10,6 +10,7 @@ import type { ManagerPeer } from '../model/assignment.ts';
 import type { Control } from '../model/control.ts';
 import { newJoinToken } from '../pki/join-token.ts';
 import type { Dialer, ManagerService } from '../rpc/port.ts';
+import { createAllocator } from './allocator/index.ts';
 import { Backend } from './backend.ts';
 import { CertificateAuthority } from './ca/ca.ts';
 import { type Consensus, noLeaderMessage } from './consensus.ts';
@@ -151,6 +152,7 @@ export class Manager {
     });
     this.#loops = [
       dispatcher,
+      createAllocator({ store, clock, log: log.part('allocator') }),
       createPlacement({ store, clock, log: log.part('placement') }),
       ...createOrchestrators({ store, clock, random, log: log.part('orchestrator') }),
       roles,

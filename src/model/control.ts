@@ -5,6 +5,7 @@
  */
 import type { LogLine, LogQuery } from './assignment.ts';
 import type { Forecast } from './explain.ts';
+import type { ClusterNetwork } from './objects.ts';
 import type { ClusterSpec, ConfigSpec, NetworkSpec, NodeRole, NodeSpec, SecretSpec, ServiceSpec } from './spec.ts';
 import type { ClusterView } from './view.ts';
 
@@ -113,6 +114,8 @@ export interface InitRequest {
   readonly availability: string;
   readonly forceNewCluster: boolean;
   readonly spec?: Partial<ClusterSpec>;
+  /** What was asked for; the rest is chosen so that it suits this host. */
+  readonly network?: Partial<ClusterNetwork>;
 }
 
 export interface JoinRequest {

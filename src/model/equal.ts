@@ -1,4 +1,5 @@
 /** Equality of specs as users mean it: an absent key, null, an empty string, list or map are the same; key order does not count. */
+import { publishMode } from './ports.ts';
 import type { EndpointSpec, TaskSpec } from './spec.ts';
 
 export function sameSpec(a: unknown, b: unknown): boolean {
@@ -16,6 +17,10 @@ export function sameTaskSpec(a: TaskSpec, b: TaskSpec): boolean {
   return sameSpec(normal(a), normal(b));
 }
 
+/**
+ * True when tasks made with `a` need not be replaced for `b`. Only ports of hosts are the tasks' own: what every node answers, and
+ * what a name leads to, is outside of the containers and changes under them.
+ */
 export function sameEndpoint(a: EndpointSpec | undefined, b: EndpointSpec | undefined): boolean {
   return sameSpec(normalEndpoint(a), normalEndpoint(b));
 }
@@ -25,15 +30,8 @@ function normal(spec: TaskSpec): TaskSpec {
 }
 
 function normalEndpoint(spec: EndpointSpec | undefined): EndpointSpec {
-  const ports = spec?.Ports ?? [];
-  return {
-    Mode: spec?.Mode || 'vip',
-    Ports: ports.map((port) => ({
-      ...port,
-      Protocol: port.Protocol || 'tcp',
-      PublishMode: port.PublishMode || 'ingress',
-    })),
-  };
+  const onHosts = (spec?.Ports ?? []).filter((port) => publishMode(port) === 'host');
+  return { Ports: onHosts.map((port) => ({ ...port, Protocol: port.Protocol || 'tcp' })) };
 }
 
 function isMap(value: unknown): value is Readonly<Record<string, unknown>> {

@@ -20,6 +20,8 @@ export interface SelfRecord extends NodeNetwork {
 export interface PeerRecord extends NodeNetwork {
   readonly nodeId: string;
   readonly underlay: string;
+  /** The managers have given it up: connections to its tasks are cut, not left to run dry. */
+  readonly down?: boolean;
 }
 
 /** A network that a task of this node is on. */

@@ -132,6 +132,8 @@ export interface Service extends StoreObject {
   readonly updateStatus?: UpdateStatus;
   /** What the allocator gave it: virtual addresses and published ports. Absent: nothing was needed or nothing could be given yet. */
   readonly endpoint?: ServiceEndpoint;
+  /** Why `endpoint` is not what the spec asks for, e.g. a published port that another service has. */
+  readonly endpointError?: string;
   /** Of jobs only. */
   readonly jobStatus?: JobStatus;
 }
@@ -139,7 +141,7 @@ export interface Service extends StoreObject {
 export interface ServiceEndpoint {
   /** `specVersion` of the spec that it was made for. */
   readonly specVersion: number;
-  /** One per network of the service; none of a service with `dnsrr`. */
+  /** One per overlay network of the service, in the spec's order; none on macvlan and ipvlan networks, none of a service with `dnsrr`. */
   readonly vips: readonly NetworkAddresses[];
   /** The spec's ports with every automatic published port chosen. */
   readonly ports: readonly PortConfig[];

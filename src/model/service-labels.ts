@@ -27,3 +27,15 @@ export function progressDeadlineMs(labels: Labels | undefined): number {
   const deadlineMs = text === undefined ? defaultProgressDeadlineMs : (durationMs(text) ?? defaultProgressDeadlineMs);
   return deadlineMs === 0 ? Number.POSITIVE_INFINITY : deadlineMs;
 }
+
+/** How long a task that is out of every node's maps goes on before it is told to stop: requests under way get their answer. */
+export const drainDelayLabel = 'tscluster.drain-delay';
+export const drainDelayMaxMs = 60_000;
+export const defaultDrainDelayMs = 1000;
+
+/** Milliseconds; the default for a label that is absent or unreadable (the control API refuses the latter). */
+export function drainDelayMs(labels: Labels | undefined): number {
+  const text = labels !== undefined && Object.hasOwn(labels, drainDelayLabel) ? labels[drainDelayLabel] : undefined;
+  const delayMs = text === undefined ? defaultDrainDelayMs : (durationMs(text) ?? defaultDrainDelayMs);
+  return Math.min(drainDelayMaxMs, delayMs);
+}

@@ -24,6 +24,10 @@ export interface ClusterView {
   tasksOfSlot(serviceId: string, slot: number): readonly Task[];
   servicesUsingSecret(secretId: string): Iterable<Service>;
   servicesUsingConfig(configId: string): Iterable<Service>;
+  /** Services whose spec names the network. */
+  servicesUsingNetwork(networkId: string): Iterable<Service>;
+  /** Tasks, ended ones too, that were made to be on the network. */
+  tasksUsingNetwork(networkId: string): Iterable<Task>;
   nodesByHostname(hostname: string): readonly Node[];
   /** Ids of `table` that start with `prefix`, at most `limit`. */
   idsByPrefix(table: TableName, prefix: string, limit: number): readonly string[];

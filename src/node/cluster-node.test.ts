@@ -11,6 +11,7 @@ import { realClock, realRandom } from '../lib/real.ts';
 import { FakeExecutor } from '../worker/executor/fake.ts';
 import { MemoryTaskDisk } from '../worker/task-db.ts';
 import { ClusterNode } from './cluster-node.ts';
+import { hostAddresses } from './system.ts';
 
 const undo: (() => Promise<unknown>)[] = [];
 
@@ -95,6 +96,24 @@ async function until(what: () => boolean, limitMs = 15_000): Promise<void> {
     await sleep(realClock, 20);
   }
 }
+
+describe('address plan', () => {
+  test('what is asked for at init is kept in the cluster; the rest suits this host', async () => {
+    const { node } = await host();
+    const network = { addressPools: ['10.77.0.0/16'], subnetSize: 26, ingressPool: '10.78.0.0/16' };
+    await node.init({ ...initRequest, network });
+    expect(node.manager()?.view.cluster()?.network).toMatchObject({ ...network, dataPathPort: 4789 });
+  });
+
+  test('a pool that this host is on is refused before anything is made', async () => {
+    const { node, identityPath } = await host();
+    const own = hostAddresses()[0];
+    if (own === undefined) return;
+    const refused = node.init({ ...initRequest, network: { addressPools: [`${own.address}/16`] } });
+    await expect(refused).rejects.toThrow(`which interface ${own.name} of this host is on`);
+    expect([node.info().state, existsSync(identityPath)]).toEqual(['inactive', false]);
+  });
+});
 
 describe('a node', () => {
   test('that cannot listen is no member afterwards, and can found a cluster once it can', async () => {

@@ -14,6 +14,7 @@ import type { Random } from '../lib/random.ts';
 import { availabilityOf, newNode } from '../manager/ca/ca.ts';
 import { joinGroup } from '../manager/raft/join.ts';
 import type { Store } from '../manager/store/port.ts';
+import { planAddresses } from '../model/address-plan.ts';
 import type { ManagerPeer } from '../model/assignment.ts';
 import type {
   InitRequest,
@@ -24,6 +25,7 @@ import type {
   ResolvedImage,
 } from '../model/control.ts';
 import { defaultClusterSpec } from '../model/defaults.ts';
+import type { ClusterNetwork } from '../model/objects.ts';
 import type { NodeRole } from '../model/spec.ts';
 import {
   type Authority,
@@ -42,7 +44,7 @@ import type { RaftJoinResponse } from '../rpc/port.ts';
 import { admission, withdraw } from './admission.ts';
 import { LocalManager } from './local-manager.ts';
 import { LocalWorker, type WorkerParts } from './local-worker.ts';
-import { advertiseAddress, assertFree, listenAddress } from './system.ts';
+import { advertiseAddress, assertFree, hostAddresses, listenAddress } from './system.ts';
 
 export interface ClusterNodeOptions {
   readonly dataDir: string;
@@ -191,6 +193,7 @@ export class ClusterNode implements NodeBackend {
     const { clock, random } = this.#options;
     if (request.forceNewCluster) throw new ClusterError('unimplemented', '--force-new-cluster is not supported yet');
     const addresses = this.#addresses(request);
+    const network = planAddresses(request.network ?? {}, hostAddresses());
     const authority = createAuthority(clock.now());
     const [nodeId, clusterId] = [newId(random), newId(random)];
     const keyPem = generateKey();
@@ -212,7 +215,7 @@ export class ClusterNode implements NodeBackend {
       managers: [{ nodeId, addr: addresses.advertiseAddr }],
     };
     await this.#start(identity, (store) =>
-      this.#firstObjects(store, { nodeId, clusterId, authority, request, addr: addresses.advertiseAddr }),
+      this.#firstObjects(store, { nodeId, clusterId, authority, request, network, addr: addresses.advertiseAddr }),
     );
     return { nodeId };
   }
@@ -220,7 +223,14 @@ export class ClusterNode implements NodeBackend {
   /** The cluster and its first node, written by the first leader. */
   async #firstObjects(
     store: Store,
-    first: { nodeId: string; clusterId: string; authority: Authority; request: InitRequest; addr: string },
+    first: {
+      nodeId: string;
+      clusterId: string;
+      authority: Authority;
+      request: InitRequest;
+      network: ClusterNetwork;
+      addr: string;
+    },
   ): Promise<void> {
     const { clock, random } = this.#options;
     const { certPem, keyPem } = first.authority;
@@ -236,6 +246,7 @@ export class ClusterNode implements NodeBackend {
         },
         removedNodes: {},
         nextRaftId: 2,
+        network: first.network,
       });
       tx.create('node', {
         ...newNode(first.nodeId, 'manager', availability, clock.now()),

@@ -25,7 +25,6 @@ export interface DaemonOptions {
   readonly hostname: string;
   /** Undefined = the runtime's default. */
   readonly cgroupParent: string | undefined;
-  readonly bridgeSubnet: string;
   readonly labels: Readonly<Record<string, string>>;
   /** What tasks may reserve besides CPU and memory. */
   readonly genericResources: readonly GenericResource[];
@@ -110,12 +109,6 @@ export const daemonFlags = {
     '',
     'Control group above those of the containers',
   ),
-  bridgeSubnet: flag(
-    '--bridge-subnet <cidr>',
-    'TSCLUSTER_BRIDGE_SUBNET',
-    '172.30.0.0/16',
-    'Addresses of containers on this node',
-  ),
   labels: flag('--label <key=value>', 'TSCLUSTER_LABELS', '', 'Engine label of this node', true),
   genericResources: flag(
     '--node-generic-resource <kind=value>',
@@ -172,7 +165,6 @@ export function parseDaemonOptions(flags: DaemonFlagValues, env: Environment): D
     snapshotter: matching('snapshotter', one('snapshotter'), /^[A-Za-z0-9._-]*$/) || undefined,
     hostname: matching('hostname', one('hostname') || machineName(), /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/),
     cgroupParent: matching('cgroupParent', one('cgroupParent'), /^[^\s\0]*$/) || undefined,
-    bridgeSubnet: subnet(one('bridgeSubnet')),
     labels: labels(many('labels')),
     genericResources: genericResources(many('genericResources')),
     bootId: matching('bootId', one('bootId'), /^[A-Za-z0-9-]*$/) || undefined,
@@ -221,16 +213,6 @@ function mirror(url: string): string {
   const text = url.includes('://') ? url : `https://${url}`;
   if (!/^https?:\/\/[^/\s]+(\/\S*)?$/.test(text)) throw refuse('registryMirrors', url, 'must be http(s)://host[:port]');
   return text.replace(/\/+$/, '');
-}
-
-function subnet(text: string): string {
-  const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\/(\d{1,2})$/.exec(text);
-  const parts = (match ?? []).slice(1).map(Number);
-  const bits = parts[4] ?? 0;
-  if (match === null || parts.slice(0, 4).some((part) => part > 255) || bits < 8 || bits > 29) {
-    throw refuse('bridgeSubnet', text, 'must be an IPv4 subnet from /8 to /29, e.g. 172.30.0.0/16');
-  }
-  return text;
 }
 
 function labels(pairs: readonly string[]): Record<string, string> {

@@ -14,8 +14,8 @@ import { ClusterError, messageOf } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import { realClock, realRandom, terminalLog } from '../lib/real.ts';
 import { type ContainerdExecutor, createContainerdExecutor } from '../worker/containerd/executor.ts';
+import { createNetworkDriver } from '../worker/network/driver.ts';
 import type { NetworkDriver } from '../worker/network/port.ts';
-import { createRoutedNetwork } from '../worker/network/routed.ts';
 import { createFileTaskDb } from '../worker/task-db-file.ts';
 import { ClusterNode } from './cluster-node.ts';
 import type { DaemonOptions } from './daemon-options.ts';
@@ -38,10 +38,11 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
   await mkdir(options.dataDir, { recursive: true, mode: 0o711 });
   await mkdir(dirname(options.socket), { recursive: true });
 
-  const network = createRoutedNetwork({
+  const network = createNetworkDriver({
     stateDir: join(options.dataDir, 'network'),
-    subnet: options.bridgeSubnet,
     prefix: options.containerdNamespace,
+    clock: realClock,
+    random: realRandom,
     log: log.part('network'),
   });
   const runtime = openRuntime(options, network, log);
@@ -75,6 +76,7 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
     await node.stop();
     await api.close();
     await runtime.close();
+    await network.close();
   }
 }
 

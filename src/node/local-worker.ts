@@ -34,9 +34,11 @@ export interface LocalWorkerOptions {
 
 export class LocalWorker {
   readonly #agent: Agent;
+  readonly #executor: Executor;
 
   constructor(options: LocalWorkerOptions) {
     const { parts, log, ...rest } = options;
+    this.#executor = parts.executor;
     this.#agent = createAgent({ ...rest, executor: parts.executor, db: parts.openTaskDb(), log: log.part('agent') });
   }
 
@@ -49,9 +51,13 @@ export class LocalWorker {
     return this.#agent.stop();
   }
 
-  /** Stops and removes every container of the cluster. */
-  leave(): Promise<void> {
-    return this.#agent.leave();
+  /** Stops and removes every container of the cluster, and its networks. */
+  async leave(): Promise<void> {
+    try {
+      await this.#agent.leave();
+    } finally {
+      await this.#executor.networks?.forget?.();
+    }
   }
 
   /** A new certificate counts from the next session on. */

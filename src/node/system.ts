@@ -3,17 +3,23 @@ import { readFileSync } from 'node:fs';
 import { createServer, isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { ClusterError } from '../lib/errors.ts';
+import { ingressLink, linkPrefix } from '../worker/network/host/names.ts';
 
 export const version: string = (
   JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
 ).version;
 
-/** The IPv4 addresses of this host that others may reach, by interface. */
-export function hostAddresses(): readonly { readonly name: string; readonly address: string }[] {
+/** A link that this node, or an earlier daemon, made itself. */
+function isOwnLink(name: string): boolean {
+  return name === ingressLink || (name.startsWith(linkPrefix) && /^[0-9a-f]{8}$/.test(name.slice(linkPrefix.length)));
+}
+
+/** The IPv4 addresses of this host that others may reach, by interface; `cidr` with the length of the network. */
+export function hostAddresses(): readonly { readonly name: string; readonly address: string; readonly cidr: string }[] {
   return Object.entries(networkInterfaces()).flatMap(([name, addresses]) =>
     (addresses ?? [])
-      .filter((one) => one.family === 'IPv4' && !one.internal && !/^tg[0-9a-f]{8}$/.test(name))
-      .map((one) => ({ name, address: one.address })),
+      .filter((one) => one.family === 'IPv4' && !one.internal && !isOwnLink(name))
+      .map((one) => ({ name, address: one.address, cidr: one.cidr ?? `${one.address}/32` })),
   );
 }
 

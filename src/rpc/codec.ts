@@ -3,7 +3,7 @@
  * end its own stream. Only shapes are checked here; meaning is the receiver's business.
  */
 import { ClusterError } from '../lib/errors.ts';
-import type { AgentMessage, ManagerMessage } from '../model/assignment.ts';
+import { type AgentMessage, type ManagerMessage, networkProblemsMax } from '../model/assignment.ts';
 import type { LogsAsk, LogsMessage, RaftJoinRequest } from './port.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -19,6 +19,7 @@ const short: Check = (value) => typeof value === 'string' && value.length <= sho
 /** What a Date can hold: anything else would throw wherever it is shown. */
 const timestamp: Check = (value) => typeof value === 'number' && Math.abs(value) <= 8.64e15;
 const number: Check = (value) => typeof value === 'number' && Number.isFinite(value);
+const count: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 1;
 const flag: Check = (value) => typeof value === 'boolean';
 const object: Check = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
 
@@ -48,13 +49,14 @@ const port = shape({
   PublishedPort: optional(number),
   Protocol: optional(short),
   PublishMode: optional(short),
+  HostIP: optional(short),
 });
 const status = shape({
   state: number,
   timestamp,
   message: text,
   err: text,
-  container: optional(shape({ containerId: short, pid: number, exitCode: number })),
+  container: optional(shape({ containerId: short, pid: number, exitCode: number, gateway: optional(short) })),
   ports: optional(list(port, 1000)),
 });
 const genericResource = shape({
@@ -80,18 +82,20 @@ const description = bounded(
 );
 const line = shape({ taskId: text, time: text, text, stream: (value) => value === 'stdout' || value === 'stderr' });
 
+const networkProblem = shape({ serviceId: optional(short), networkId: optional(short), message: short });
+
 const agentMessages: Readonly<Record<AgentMessage['kind'], Check>> = {
   hello: shape({ description, addr: short }),
   describe: shape({ description }),
   beat: object,
   leaving: object,
   status: shape({ reports: list(shape({ taskId: short, status }), 1000) }),
+  networkAck: shape({ version: count, problems: list(networkProblem, networkProblemsMax) }),
   log: shape({ subscription: text, lines: list(line, 100_000) }),
   logEnd: shape({ subscription: text, error: text }),
 };
 
 const query = shape({ stdout: flag, stderr: flag, follow: flag, tail: number, since: number, until: number });
-const count: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 1;
 const logsRequest = shape({ selector: dictionary(text), query, window: count });
 const logsTaken = shape({ kind: (value) => value === 'taken', messages: count });
 

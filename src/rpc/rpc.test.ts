@@ -4,6 +4,7 @@ import { ClusterError } from '../lib/errors.ts';
 import { silentLog } from '../lib/log.ts';
 import { realClock, realRandom } from '../lib/real.ts';
 import type { AgentMessage } from '../model/assignment.ts';
+import { networkProblemsMax } from '../model/assignment.ts';
 import { createAuthority, createRequest, generateKey, issueNodeCertificate } from '../pki/certificate.ts';
 import { newJoinToken, parseJoinToken } from '../pki/join-token.ts';
 import { dialWithToken, GrpcDialer } from './client.ts';
@@ -187,6 +188,17 @@ describe('what a hostile worker says is refused when', () => {
   test('well-formed messages pass', () => {
     expect(hello({})).not.toThrow();
     expect(report({})).not.toThrow();
+  });
+
+  test('its network problems are too many, too long or no problems', () => {
+    const ack = (over: object) => () => decodeAgentMessage({ kind: 'networkAck', version: 1, problems: [], ...over });
+    const problem = { serviceId: 's', message: 'port 80 is taken' };
+    expect(ack({ problems: [problem, { networkId: 'n', message: '' }] })).not.toThrow();
+    expect(ack({ problems: Array(networkProblemsMax + 1).fill(problem) })).toThrow('malformed');
+    expect(ack({ problems: [{ ...problem, message: 'x'.repeat(2_000) }] })).toThrow('malformed');
+    expect(ack({ problems: [{ ...problem, serviceId: 7 }] })).toThrow('malformed');
+    expect(ack({ problems: [{}] })).toThrow('malformed');
+    for (const version of [0, -1, 1.5, '1']) expect(ack({ version })).toThrow('malformed');
   });
 
   test('its description would fill the log of every manager', () => {

@@ -4,6 +4,7 @@
  */
 import { effectiveRestartPolicy, jobSizeOf, replicasOf } from '../model/defaults.ts';
 import type { ServiceExplanation, TaskExplanation } from '../model/explain.ts';
+import { needsAllocation, networksOf } from '../model/network.ts';
 import type { Node, Service, Task } from '../model/objects.ts';
 import { failoverDelayMs } from '../model/service-labels.ts';
 import { isTerminal, stateName, TaskState } from '../model/task-state.ts';
@@ -93,6 +94,7 @@ function waitsFor(task: Task, node: Node | undefined, { view, now }: Context): W
   const { state, err } = task.status;
   if (isTerminal(state)) return { text: ended(task) };
   if (task.desired >= TaskState.shutdown) return { text: 'its container to stop' };
+  if (state === TaskState.new) return { text: `its addresses: ${err || 'they are about to be given'}` };
   if (state < TaskState.assigned) return { text: `a node: ${err || 'it is about to be placed'}` };
   if (node === undefined) return { text: 'nothing: its node was removed' };
   const host = hostname(node);
@@ -163,7 +165,8 @@ function isFine(view: ClusterView, task: Task): boolean {
 }
 
 function waitsForNode(task: Task): boolean {
-  return task.status.state < TaskState.assigned && isWanted(task);
+  const { state } = task.status;
+  return state >= TaskState.pending && state < TaskState.assigned && isWanted(task);
 }
 
 function count(view: ClusterView, service: Service): { readonly running: number; readonly completed: number } {
@@ -211,11 +214,34 @@ function findings(view: ClusterView, service: Service, { faces, troubled, desire
   }
   const lost = faces.filter((task) => isWanted(task) && view.get('node', task.nodeId)?.status.state === 'down');
   if (lost.length > 0) found.push(`${plural(lost.length, 'task')} on nodes that are down`);
+  if (service.endpointError !== undefined)
+    found.push(`not everything is given that it asks for: ${service.endpointError}`);
   if (faces.length === 0 && desired > 0) found.push('no task has been made yet: is there a leader?');
   if (faces.length === 0 && (service.spec.Mode.Global ?? service.spec.Mode.GlobalJob) !== undefined) {
     found.push('no node is ready, active and within the constraints');
   }
-  return found;
+  return [...found, ...networkFindings(view, service)];
+}
+
+const networkFindingsMax = 20;
+
+/** Networks that could not be given addresses, and what nodes could not do of what concerns the service. */
+function networkFindings(view: ClusterView, service: Service): readonly string[] {
+  const ids = networksOf(service.spec.TaskTemplate);
+  const found = ids.flatMap((id) => {
+    const network = view.get('network', id);
+    return network?.allocationError === undefined ? [] : [`network ${network.spec.Name}: ${network.allocationError}`];
+  });
+  const isExposed = needsAllocation(service.spec.TaskTemplate, service.spec.EndpointSpec);
+  for (const node of view.list('node')) {
+    for (const { serviceId, networkId, message } of node.networkProblems ?? []) {
+      const ofNode = serviceId === undefined && networkId === undefined && isExposed;
+      const ofNetwork = serviceId === undefined && networkId !== undefined && ids.includes(networkId);
+      if (serviceId === service.id || ofNetwork || ofNode) found.push(`node ${hostname(node)}: ${message}`);
+    }
+  }
+  const [shown, more] = [found.slice(0, networkFindingsMax), found.length - networkFindingsMax];
+  return more > 0 ? [...shown, `and ${more} more of this kind`] : shown;
 }
 
 function givenUpText(service: Service, tasks: readonly Task[]): string {

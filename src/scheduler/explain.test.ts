@@ -93,6 +93,33 @@ describe('explain: a task that waits for a node', () => {
   });
 });
 
+describe('explain: a task that waits for addresses', () => {
+  test('what is missing is said of the task and, where it is the service that lacks it, of the service', async () => {
+    const world = await worldOf({});
+    const port = { Ports: [{ TargetPort: 80, PublishedPort: 80 }] };
+    await world.service('first', 1, nginx(), port);
+    await world.service('web', 1, nginx(), port);
+    const why = "port '80' is already in use by service 'first' (first) as an ingress port";
+    expect(explain(world).Findings).toEqual([`not everything is given that it asks for: ${why}`]);
+    const [task] = explain(world).Tasks;
+    expect(task).toMatchObject({ State: 'new', WaitsFor: `its addresses: ${why}` });
+    expect(task?.Nodes).toBeUndefined();
+  });
+
+  test('of one that was just made, that it is about to get them', async () => {
+    const world = await worldOf({});
+    await world.stop();
+    await world.spec('web', {});
+    const status = { state: TaskState.new, timestamp: 0, message: 'waiting for network addresses', err: '' };
+    const made: Task = {
+      ...{ id: 't', meta: { version: 1, createdAt: 0, updatedAt: 0 }, serviceId: 'web', slot: 1, nodeId: '' },
+      ...{ spec: nginx(), specVersion: 1, serviceName: 'web', serviceLabels: {}, endpoint: {}, restarts: [] },
+      ...{ desired: TaskState.running, status },
+    };
+    expect(explainTask(world.store.view, made, 0).WaitsFor).toBe('its addresses: they are about to be given');
+  });
+});
+
 describe('explain: other states', () => {
   test('a crash loop tells how often it failed and when it is tried next', async () => {
     const world = await worldOf({});

@@ -1,6 +1,6 @@
 import { ClusterError } from '../lib/errors.ts';
 import { type Data, isData } from './document.ts';
-import { deprecatedKeys, fileShape, forbiddenKeys, ignoredKeys, type Shape } from './schema.ts';
+import { deprecatedKeys, fileShape, forbiddenKeys, ignoredKeys, ignoredNetworkKeys, type Shape } from './schema.ts';
 
 /** Throws at the first part of `file` that a stack file may not have, naming its path. `x-…` keys are anyone's. */
 export function checkShape(file: Data): void {
@@ -98,7 +98,11 @@ export function checkForbidden(file: Data): void {
 /** Docker's notices about keys that have no effect in a cluster. */
 export function warningsFor(file: Data): string[] {
   const keys = new Set(serviceKeys(file));
-  const ignored = ignoredKeys.filter((key) => keys.has(key)).sort();
+  const networkKeys = new Set(networkUseKeys(file));
+  const ignored = [
+    ...ignoredKeys.filter((key) => keys.has(key)),
+    ...ignoredNetworkKeys.filter((key) => networkKeys.has(key)).map((key) => `networks.${key}`),
+  ].sort();
   const deprecated = Object.keys(deprecatedKeys)
     .filter((key) => keys.has(key))
     .sort();
@@ -111,6 +115,13 @@ export function warningsFor(file: Data): string[] {
 }
 
 function serviceKeys(file: Data): string[] {
-  const services = isData(file['services']) ? Object.values(file['services']) : [];
-  return services.flatMap((service) => (isData(service) ? Object.keys(service) : []));
+  return valuesOf(file['services']).flatMap(Object.keys);
+}
+
+function networkUseKeys(file: Data): string[] {
+  return valuesOf(file['services']).flatMap((service) => valuesOf(service['networks']).flatMap(Object.keys));
+}
+
+function valuesOf(section: unknown): Data[] {
+  return isData(section) ? Object.values(section).filter(isData) : [];
 }

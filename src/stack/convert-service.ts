@@ -4,7 +4,6 @@ import type {
   ContainerSpec,
   EndpointSpec,
   Healthcheck,
-  NetworkAttachmentConfig,
   PortConfig,
   ResourceRequirements,
   Resources,
@@ -16,9 +15,11 @@ import type {
   Ulimit,
   UpdateConfig,
 } from '../model/spec.ts';
+import { attachments } from './attachments.ts';
 import { convertMount } from './convert-mount.ts';
-import type { Deploy, FileEntry, FileUse, ServiceEntry, UpdateEntry } from './document.ts';
+import type { Deploy, FileEntry, FileUse, PortEntry, ServiceEntry, UpdateEntry } from './document.ts';
 import { type ConvertInput, imageLabel, scopedName, stackLabels } from './names.ts';
+import { checkHostIp, checkSource } from './ports.ts';
 import { effectiveCapabilities, parseBytes, parseCpus, parseDuration } from './values.ts';
 
 export function convertService(key: string, input: ConvertInput): ServiceSpec {
@@ -72,15 +73,23 @@ function updateConfig(entry: UpdateEntry | undefined): UpdateConfig | undefined 
 function endpoint(entry: ServiceEntry): EndpointSpec {
   const ports = (entry.ports ?? []).map(
     (port): PortConfig => ({
+      ...(port.name === undefined ? {} : { Name: port.name }),
       Protocol: port.protocol ?? 'tcp',
       TargetPort: port.target,
       ...(port.published === undefined ? {} : { PublishedPort: port.published }),
       PublishMode: port.mode ?? 'ingress',
+      ...hostIp(port),
+      ...(port.source === undefined ? {} : { Source: checkSource(port.source) }),
     }),
   );
   ports.sort((a, b) => (a.PublishedPort ?? 0) - (b.PublishedPort ?? 0));
   const mode = entry.deploy?.endpoint_mode;
   return { ...(mode === undefined ? {} : { Mode: mode }), ...(ports.length > 0 ? { Ports: ports } : {}) };
+}
+
+function hostIp({ host_ip: text = '' }: PortEntry): Pick<PortConfig, 'HostIP'> {
+  const address = text === '' ? '' : checkHostIp(text);
+  return address === '' ? {} : { HostIP: address };
 }
 
 function taskSpec(key: string, entry: ServiceEntry, input: ConvertInput): TaskSpec {
@@ -115,7 +124,11 @@ function taskSpec(key: string, entry: ServiceEntry, input: ConvertInput): TaskSp
 function containerSpec(key: string, entry: ServiceEntry, input: ConvertInput): ContainerSpec {
   const health = healthcheck(key, entry);
   const capabilities = effectiveCapabilities(entry.cap_add ?? [], entry.cap_drop ?? []);
-  const dns = { ...list('Nameservers', entry.dns), ...list('Search', entry.dns_search) };
+  const dns = {
+    ...list('Nameservers', entry.dns),
+    ...list('Search', entry.dns_search),
+    ...list('Options', entry.dns_opt),
+  };
   return {
     Image: entry.image ?? '',
     Labels: stackLabels(input.stack, entry.labels),
@@ -251,25 +264,6 @@ function resources(deploy: Deploy | undefined): ResourceRequirements {
       ? {}
       : { Reservations: { ...size(reservations), ...list('GenericResources', generic) } }),
   };
-}
-
-function attachments(key: string, entry: ServiceEntry, { stack, file }: ConvertInput): NetworkAttachmentConfig[] {
-  const implied: NonNullable<ServiceEntry['networks']> =
-    file.networks['default'] === undefined ? {} : { default: null };
-  const uses = entry.networks !== undefined && Object.keys(entry.networks).length > 0 ? entry.networks : implied;
-  return Object.entries(uses)
-    .map(([name, use]) => {
-      const target = scopedName(stack, name, file.networks[name]);
-      const aliases = ['host', 'bridge', 'none'].includes(target)
-        ? (use?.aliases ?? [])
-        : [...(use?.aliases ?? []), key];
-      return {
-        Target: target,
-        ...list('Aliases', aliases),
-        ...(use?.driver_opts === undefined ? {} : { DriverOpts: use.driver_opts }),
-      };
-    })
-    .sort((a, b) => (a.Target < b.Target ? -1 : 1));
 }
 
 /** The order in the file says nothing: sorted, equal files give equal specs. */

@@ -23,7 +23,7 @@ const web = (body: string, rest = '') =>
 const container = (body: string, rest = '') => web(body, rest)?.TaskTemplate.ContainerSpec;
 
 describe('a service', () => {
-  test('at its plainest: names and labels of the stack, no network', () => {
+  test('at its plainest: names and labels of the stack, and its default network', () => {
     expect(convert('services: {web: {image: nginx}}')).toEqual({
       services: [
         {
@@ -35,6 +35,7 @@ describe('a service', () => {
               ContainerSpec: { Image: 'nginx', Labels: { 'com.docker.stack.namespace': 'st' } },
               Resources: {},
               Placement: {},
+              Networks: [{ Target: 'st_default', Aliases: ['web'] }],
               ForceUpdate: 0,
             },
             Mode: { Replicated: {} },
@@ -42,7 +43,17 @@ describe('a service', () => {
           },
         },
       ],
-      networks: [],
+      networks: [
+        {
+          Name: 'st_default',
+          Driver: 'overlay',
+          Options: {},
+          Labels: { 'com.docker.stack.namespace': 'st' },
+          Internal: false,
+          Attachable: false,
+          IPAM: null,
+        },
+      ],
       externalNetworks: [],
       secrets: [],
       configs: [],
@@ -72,7 +83,10 @@ describe('a service', () => {
       },
     ],
     ['sysctls: {net.core.somaxconn: 1024}', { Sysctls: { 'net.core.somaxconn': '1024' } }],
-    ['dns: 8.8.8.8\ndns_search: [a.b]', { DNSConfig: { Nameservers: ['8.8.8.8'], Search: ['a.b'] } }],
+    [
+      'dns: 8.8.8.8\ndns_search: [a.b]\ndns_opt: [ndots:2]',
+      { DNSConfig: { Nameservers: ['8.8.8.8'], Search: ['a.b'], Options: ['ndots:2'] } },
+    ],
     ['stop_grace_period: 1m\nstop_signal: SIGINT', { StopGracePeriod: 60e9, StopSignal: 'SIGINT' }],
     [
       'tty: true\nstdin_open: true\nread_only: true\ninit: true',
@@ -124,6 +138,20 @@ describe('a service', () => {
     [
       'ports: [{target: 80, published: 8081, mode: host}]',
       [{ Protocol: 'tcp', TargetPort: 80, PublishedPort: 8081, PublishMode: 'host' }],
+    ],
+    [
+      'ports: ["127.0.0.1:53:53/udp", {target: 80, published: 80, host_ip: 192.0.2.1, source: masquerade}]',
+      [
+        { Protocol: 'udp', TargetPort: 53, PublishedPort: 53, PublishMode: 'ingress', HostIP: '127.0.0.1' },
+        {
+          Protocol: 'tcp',
+          TargetPort: 80,
+          PublishedPort: 80,
+          PublishMode: 'ingress',
+          HostIP: '192.0.2.1',
+          Source: 'masquerade',
+        },
+      ],
     ],
   ])('%s', (body, ports) => expect(web(body)?.EndpointSpec?.Ports).toEqual(ports));
 
@@ -189,23 +217,78 @@ describe('secrets, configs, networks', () => {
     });
   });
 
-  test('networks are made and joined only when the file asks for them', () => {
-    const asked = convert(
+  test('networks that services name are made, the default one for those that name none', () => {
+    const plan = convert(
       'services: {a: {image: x, networks: {n: {aliases: [q]}, e: }}, b: {image: y}}\nnetworks: {n: {attachable: true}, e: {external: true}, unused: }',
     );
-    expect(asked.networks.map((network) => [network.Name, network.Driver, network.Attachable])).toEqual([
+    expect(plan.networks.map((network) => [network.Name, network.Driver, network.Attachable])).toEqual([
+      ['st_default', 'overlay', false],
       ['st_n', 'overlay', true],
     ]);
-    expect(asked.externalNetworks).toEqual(['e']);
-    expect(asked.services.map(({ spec }) => spec.TaskTemplate.Networks)).toEqual([
+    expect(plan.externalNetworks).toEqual(['e']);
+    expect(plan.services.map(({ spec }) => spec.TaskTemplate.Networks)).toEqual([
       [
         { Target: 'e', Aliases: ['a'] },
         { Target: 'st_n', Aliases: ['q', 'a'] },
       ],
-      undefined,
+      [{ Target: 'st_default', Aliases: ['b'] }],
     ]);
+  });
+
+  test('the default network can be declared, and be another one', () => {
     const declared = convert('services: {b: {image: y}}\nnetworks: {default: {internal: true}}');
-    expect(declared.services[0]?.spec.TaskTemplate.Networks).toEqual([{ Target: 'st_default', Aliases: ['b'] }]);
+    expect(declared.networks).toMatchObject([{ Name: 'st_default', Internal: true }]);
+    const external = convert('services: {b: {image: y}}\nnetworks: {default: {external: true, name: shared}}');
+    expect([external.networks, external.externalNetworks]).toEqual([[], ['shared']]);
+    expect(external.services[0]?.spec.TaskTemplate.Networks).toEqual([{ Target: 'shared', Aliases: ['b'] }]);
+  });
+
+  test('everything about a network is carried over', () => {
+    const text = `services: {a: {image: x, networks: [n]}}
+networks:
+  n:
+    name: own
+    driver: macvlan
+    driver_opts: {parent: eth0, mtu: 1400}
+    enable_ipv6: true
+    labels: [l=m]
+    ipam:
+      options: {a: b}
+      config:
+        - {subnet: 10.9.0.0/24, ip_range: 10.9.0.128/25, gateway: 10.9.0.1, aux_addresses: {printer: 10.9.0.200}}
+        - {subnet: "fd00:9::/64"}
+`;
+    expect(convert(text).networks).toEqual([
+      {
+        Name: 'own',
+        Driver: 'macvlan',
+        Options: { parent: 'eth0', mtu: '1400' },
+        Labels: { l: 'm', 'com.docker.stack.namespace': 'st' },
+        Internal: false,
+        Attachable: false,
+        EnableIPv6: true,
+        IPAM: {
+          Driver: '',
+          Options: { a: 'b' },
+          Config: [
+            {
+              Subnet: '10.9.0.0/24',
+              IPRange: '10.9.0.128/25',
+              Gateway: '10.9.0.1',
+              AuxiliaryAddresses: { printer: '10.9.0.200' },
+            },
+            { Subnet: 'fd00:9::/64' },
+          ],
+        },
+      },
+    ]);
+  });
+
+  test('the host’s own network, by mode or as an external one, has no aliases and is not made', () => {
+    const mode = convert('services: {a: {image: x, network_mode: host}}');
+    expect([mode.networks, mode.services[0]?.spec.TaskTemplate.Networks]).toEqual([[], [{ Target: 'host' }]]);
+    const named = convert('services: {a: {image: x, networks: [h]}}\nnetworks: {h: {external: true, name: host}}');
+    expect([named.networks, named.services[0]?.spec.TaskTemplate.Networks]).toEqual([[], [{ Target: 'host' }]]);
   });
 });
 
@@ -262,7 +345,12 @@ describe('what is wrong is named', () => {
     ['services: {a: {image: x, volumes: ["nv:/x"]}}', 'undefined volume "nv"'],
     ['services: {a: {image: x, secrets: [s]}}', 'undefined secret "s"'],
     ['services: {a: {image: x, networks: [n]}}', 'undefined network n'],
-    ['services: {a: {image: x, ports: ["127.0.0.1:80:80"]}}', 'publishing on one address of a node is not supported'],
+    ['services: {a: {image: x, ports: ["eth0:80:80"]}}', 'invalid host_ip (eth0): value must be an IP address'],
+    ['services: {a: {image: x, network_mode: "service:b"}}', 'network_mode: "service:b" is not supported'],
+    [
+      'services: {a: {image: x, network_mode: host, networks: [n]}}\nnetworks: {n: }',
+      "network_mode and networks can't be set at the same time",
+    ],
     ['services: {a: {image: "${X:?give X}"}}', 'required variable X is missing a value: give X'],
     [
       'services: {a: {image: x, deploy: {mode: global, replicas: 2}}}',
@@ -279,10 +367,10 @@ describe('what is wrong is named', () => {
 
   test('keys without effect are reported once', () => {
     const text =
-      'x-any: 1\nservices: {a: {image: x, build: ., depends_on: [b], container_name: n, x-b: 1}, b: {image: y, build: .}}';
+      'x-any: 1\nservices: {a: {image: x, build: ., depends_on: [b], container_name: n, x-b: 1}, b: {image: y, build: ., networks: {n: {ipv4_address: 10.0.0.9}}}}';
     expect(parse(text).warnings).toMatchInlineSnapshot(`
       [
-        "Ignoring unsupported options: build, depends_on
+        "Ignoring unsupported options: build, depends_on, networks.ipv4_address
       ",
         "Ignoring deprecated options:
 

@@ -1,6 +1,7 @@
 /** A checked stack file → what is posted to the API. Pure: file contents and environment come in. */
 import { ClusterError } from '../lib/errors.ts';
-import type { ServiceSpec } from '../model/spec.ts';
+import type { NetworkSpec, ServiceSpec } from '../model/spec.ts';
+import { networkUses } from './attachments.ts';
 import { convertService } from './convert-service.ts';
 import type { FileEntry, NetworkEntry, Pairs, StackFile } from './document.ts';
 import { type ConvertInput, scopedName, stackLabels } from './names.ts';
@@ -27,7 +28,9 @@ export interface NetworkPlan {
   readonly Labels: Pairs;
   readonly Internal: boolean;
   readonly Attachable: boolean;
-  readonly IPAM: { readonly Driver: string; readonly Config: readonly { readonly Subnet: string }[] } | null;
+  /** Only when the file says so. */
+  readonly EnableIPv6?: boolean;
+  readonly IPAM: NonNullable<NetworkSpec['IPAM']> | null;
 }
 
 export interface StackPlan {
@@ -58,15 +61,11 @@ export function convertStack(input: ConvertInput): StackPlan {
   };
 }
 
-/**
- * The networks that services name. There is no network that every service joins without being told: overlay networks are
- * asked for explicitly, `default` by declaring it at the top level.
- */
+/** The networks that services are on: those they name, or `default`. */
 function usedNetworks(file: StackFile): string[] {
   const used = new Set<string>();
   for (const [name, service] of Object.entries(file.services)) {
-    const keys = service.networks === undefined ? [] : Object.keys(service.networks);
-    for (const key of keys) {
+    for (const key of Object.keys(networkUses(name, service))) {
       if (file.networks[key] === undefined && key !== 'default') {
         throw new ClusterError(
           'invalid',
@@ -75,15 +74,11 @@ function usedNetworks(file: StackFile): string[] {
       }
       used.add(key);
     }
-    if (keys.length === 0 && file.networks['default'] !== undefined) used.add('default');
   }
   return [...used].sort();
 }
 
 function networkPlan(stack: string, key: string, entry: NetworkEntry): NetworkPlan {
-  const subnets = (entry.ipam?.config ?? []).flatMap(({ subnet }) =>
-    subnet === undefined ? [] : [{ Subnet: subnet }],
-  );
   return {
     Name: scopedName(stack, key, entry),
     Driver: entry.driver ?? 'overlay',
@@ -91,7 +86,22 @@ function networkPlan(stack: string, key: string, entry: NetworkEntry): NetworkPl
     Labels: stackLabels(stack, entry.labels),
     Internal: entry.internal ?? false,
     Attachable: entry.attachable ?? false,
-    IPAM: entry.ipam === undefined ? null : { Driver: entry.ipam.driver ?? '', Config: subnets },
+    ...(entry.enable_ipv6 === undefined ? {} : { EnableIPv6: entry.enable_ipv6 }),
+    IPAM: entry.ipam === undefined ? null : ipam(entry.ipam),
+  };
+}
+
+function ipam(entry: NonNullable<NetworkEntry['ipam']>): NonNullable<NetworkPlan['IPAM']> {
+  const configs = (entry.config ?? []).map(({ subnet, ip_range: range, gateway, aux_addresses: reserved }) => ({
+    ...(subnet === undefined ? {} : { Subnet: subnet }),
+    ...(range === undefined ? {} : { IPRange: range }),
+    ...(gateway === undefined ? {} : { Gateway: gateway }),
+    ...(reserved === undefined ? {} : { AuxiliaryAddresses: reserved }),
+  }));
+  return {
+    Driver: entry.driver ?? '',
+    ...(entry.options === undefined ? {} : { Options: entry.options }),
+    Config: configs.filter((config) => Object.keys(config).length > 0),
   };
 }
 

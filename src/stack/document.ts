@@ -35,6 +35,8 @@ export interface ServiceEntry {
   readonly sysctls?: Pairs;
   readonly dns?: readonly string[];
   readonly dns_search?: readonly string[];
+  readonly dns_opt?: readonly string[];
+  readonly network_mode?: string;
   readonly cap_add?: readonly string[];
   readonly cap_drop?: readonly string[];
   readonly hostname?: string;
@@ -53,10 +55,14 @@ export interface ServiceEntry {
 }
 
 export interface PortEntry {
+  readonly name?: string;
   readonly target: number;
   readonly published?: number;
   readonly protocol?: string;
   readonly mode?: string;
+  readonly host_ip?: string;
+  /** Ours: what the container sees as the client's address. */
+  readonly source?: string;
 }
 
 export interface VolumeUse {
@@ -139,8 +145,16 @@ export interface NetworkEntry {
   readonly driver_opts?: Pairs;
   readonly internal?: boolean;
   readonly attachable?: boolean;
+  readonly enable_ipv6?: boolean;
   readonly labels?: Pairs;
-  readonly ipam?: { readonly driver?: string; readonly config?: readonly { readonly subnet?: string }[] };
+  readonly ipam?: { readonly driver?: string; readonly options?: Pairs; readonly config?: readonly IpamEntry[] };
+}
+
+export interface IpamEntry {
+  readonly subnet?: string;
+  readonly ip_range?: string;
+  readonly gateway?: string;
+  readonly aux_addresses?: Pairs;
 }
 
 export interface VolumeEntry {

@@ -58,7 +58,10 @@ const rules: Readonly<Record<string, Merge>> = {
   command: replace,
   entrypoint: replace,
   ulimits: replace,
-  ports: byKey((port) => port['published'] ?? `target ${String(port['target'])}`),
+  ports: byKey(
+    ({ host_ip = '', published, target, protocol = 'tcp' }) =>
+      `${String(host_ip)}:${String(published ?? `target ${String(target)}`)}/${String(protocol)}`,
+  ),
   volumes: (base, other) => sortBy(byKey((volume) => volume['target'])(base, other), 'target'),
   secrets: byKey((use) => use['source']),
   configs: byKey((use) => use['source']),

@@ -27,7 +27,7 @@ export function normalize(data: Data, version: string, paths: PathResolver): Sta
   const file: StackFile = {
     version,
     services: section('services', (value, name) => normalizeService(value, { name, paths })),
-    networks: section('networks', topLevel),
+    networks: section('networks', (value, name) => withIpam(topLevel(value, name))),
     volumes: section('volumes', topLevel),
     secrets: section('secrets', (value, name) => withFile(topLevel(value, name), paths)),
     configs: section('configs', (value, name) => withFile(topLevel(value, name), paths)),
@@ -53,6 +53,13 @@ function topLevel(value: Data, key: string): Data {
   };
 }
 
+function withIpam(value: Data): Data {
+  const { ipam } = value;
+  return isData(ipam) && ipam['options'] !== undefined
+    ? { ...value, ipam: { ...ipam, options: pairs(ipam['options']) } }
+    : value;
+}
+
 function withFile(value: Data, paths: PathResolver): Data {
   return typeof value['file'] === 'string' ? { ...value, file: paths(value['file']) } : value;
 }
@@ -74,7 +81,7 @@ const readers: Readonly<Record<string, Reader>> = {
   dns: strings,
   dns_search: strings,
   extra_hosts: (value) => extraHosts(value),
-  ports: (value, context) => list(value).flatMap((port) => ports(port, context)),
+  ports: (value) => list(value).flatMap(ports),
   volumes: (value, context) => list(value).map((volume) => volumeUse(volume, context)),
   networks: (value) => networkUses(value),
   secrets: (value) => list(value).map(fileUse),
@@ -135,23 +142,17 @@ function extraHosts(value: unknown): string[] {
   return list(value).map((item) => String(item).replace(/^([^:=]+)=/, '$1:'));
 }
 
-function ports(value: unknown, context: ServiceContext): PortEntry[] {
+function ports(value: unknown): PortEntry[] {
   if (isData(value)) {
     const port: PortEntry = { target: Number(value['target']), ...value };
     return [{ ...port, mode: port.mode ?? 'ingress', protocol: port.protocol ?? 'tcp' }];
   }
-  const parsed = parseShortPort(String(value), { allowIp: true });
-  if (parsed.hostIp !== '') {
-    throw new ClusterError(
-      'invalid',
-      `services.${context.name}.ports: ${String(value)}: publishing on one address of a node is not supported, leave ${parsed.hostIp} out`,
-    );
-  }
-  return parsed.ports.map((port) => ({
+  return parseShortPort(String(value)).map((port) => ({
     mode: 'ingress',
     target: port.TargetPort,
     ...(port.PublishedPort === undefined ? {} : { published: port.PublishedPort }),
     protocol: port.Protocol,
+    ...(port.HostIP === undefined ? {} : { host_ip: port.HostIP }),
   }));
 }
 

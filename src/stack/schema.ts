@@ -73,7 +73,18 @@ const port = either(
   'a port, a string or a mapping',
   integer,
   string,
-  object({ mode: string, target: integer, published: integer, protocol: string }, ['target']),
+  object(
+    {
+      name: string,
+      mode: string,
+      target: integer,
+      published: integer,
+      protocol: string,
+      host_ip: string,
+      source: string,
+    },
+    ['target'],
+  ),
 );
 
 const volume = either(
@@ -94,7 +105,17 @@ const volume = either(
   ),
 );
 
-const networkUse = nullable(object({ aliases: strings, driver_opts: map(scalar) }));
+const networkUse = nullable(
+  object({
+    aliases: strings,
+    driver_opts: map(scalar),
+    ipv4_address: string,
+    ipv6_address: string,
+    link_local_ips: strings,
+    mac_address: string,
+    priority: number,
+  }),
+);
 
 const service = object({
   build: anything,
@@ -110,6 +131,7 @@ const service = object({
   deploy: nullable(deploy),
   devices: strings,
   dns: stringOrStrings,
+  dns_opt: strings,
   dns_search: stringOrStrings,
   domainname: string,
   entrypoint: command,
@@ -167,7 +189,12 @@ const network = nullable(
     name: string,
     driver: string,
     driver_opts: map(scalar),
-    ipam: object({ driver: string, config: list(object({ subnet: string })) }),
+    enable_ipv6: boolean,
+    ipam: object({
+      driver: string,
+      options: map(scalar),
+      config: list(object({ subnet: string, ip_range: string, gateway: string, aux_addresses: map(string) })),
+    }),
     external,
     internal: boolean,
     attachable: boolean,
@@ -226,7 +253,6 @@ export const ignoredKeys: readonly string[] = [
   'ipc',
   'links',
   'mac_address',
-  'network_mode',
   'pid',
   'privileged',
   'restart',
@@ -234,6 +260,15 @@ export const ignoredKeys: readonly string[] = [
   'shm_size',
   'tmpfs',
   'userns_mode',
+];
+
+/** The same for keys of a service's networks: addresses are the cluster's to give. */
+export const ignoredNetworkKeys: readonly string[] = [
+  'ipv4_address',
+  'ipv6_address',
+  'link_local_ips',
+  'mac_address',
+  'priority',
 ];
 
 export const deprecatedKeys: Readonly<Record<string, string>> = {

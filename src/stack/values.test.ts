@@ -77,16 +77,26 @@ describe('values', () => {
 
 describe('short ports', () => {
   const short = (text: string) =>
-    parseShortPort(text).ports.map((port) => `${port.PublishedPort ?? '-'}:${port.TargetPort}/${port.Protocol}`);
+    parseShortPort(text).map(
+      ({ HostIP = '', PublishedPort = '-', TargetPort, Protocol }) =>
+        `${HostIP === '' ? '' : `${HostIP} `}${PublishedPort}:${TargetPort}/${Protocol}`,
+    );
 
   test.each([
     ['80', ['-:80/tcp']],
     ['8080:80', ['8080:80/tcp']],
     ['9000-9002:90-92/udp', ['9000:90/udp', '9001:91/udp', '9002:92/udp']],
     ['70-71', ['-:70/tcp', '-:71/tcp']],
+    ['1.2.3.4:80:90', ['1.2.3.4 80:90/tcp']],
+    ['1.2.3.4::90/udp', ['1.2.3.4 -:90/udp']],
+    ['[::1]:80:90', ['::1 80:90/tcp']],
+    ['0.0.0.0:80:90', ['80:90/tcp']],
   ])('%s', (text, ports) => expect(short(text)).toEqual(ports));
 
-  test.each(['', ':', '0', '80:', '70000', '1-2:3-5', '5-4', '80/xyz', '1.2.3.4:80:80'])('no port: %j', (text) => {
-    expect(() => short(text)).toThrow();
-  });
+  test.each(['', ':', '0', '80:', '70000', '1-2:3-5', '1-2:3', '5-4', '80/xyz', '1.2.3:80:80', 'eth0:80:80'])(
+    'no port: %j',
+    (text) => {
+      expect(() => short(text)).toThrow();
+    },
+  );
 });

@@ -19,6 +19,7 @@ import { AssignmentInbox, DependencyStore } from './assignments.ts';
 import type { Executor } from './executor/port.ts';
 import { Slots } from './gate.ts';
 import { LogSubscriptions } from './log-subscriptions.ts';
+import { NetworkKeeper } from './network-keeper.ts';
 import { Reporter } from './reporter.ts';
 import { ManagerSession } from './session.ts';
 import type { StoredTask, TaskDb, TaskDbChange } from './task-db.ts';
@@ -82,6 +83,7 @@ class NodeAgent implements Agent {
   readonly #session: ManagerSession;
   readonly #reporter: Reporter;
   readonly #logs: LogSubscriptions;
+  readonly #networks: NetworkKeeper;
   readonly #dependencies = new DependencyStore();
   readonly #inbox = new AssignmentInbox();
   readonly #tasks = new Map<string, TaskManager>();
@@ -102,6 +104,12 @@ class NodeAgent implements Agent {
     const { clock, random, log, executor, dialer, addr, managers } = options;
     this.#reporter = new Reporter(clock, (error) => log.error('reporting task statuses', { error }));
     this.#logs = new LogSubscriptions({ executor, clock, send: (message) => this.#session.send(message) });
+    this.#networks = new NetworkKeeper({
+      networks: executor.networks,
+      clock,
+      log,
+      send: (message) => this.#session.send(message),
+    });
     this.#session = new ManagerSession({
       dialer,
       addr,
@@ -177,6 +185,7 @@ class NodeAgent implements Agent {
     log.warn('this node was removed from the cluster: its containers are stopped and removed');
     await onRemoved().catch((error) => log.error('remembering the removal', { reason: messageOf(error) }));
     await this.#reporter.stop();
+    await this.#bounded(this.#networks.stop());
     if (!this.#running) return;
     await this.#removeAll();
     this.#dependencies.clear();
@@ -202,6 +211,7 @@ class NodeAgent implements Agent {
     this.#logs.closeAll();
     await this.#bounded(this.#session.stop());
     await this.#reporter.stop();
+    await this.#bounded(this.#networks.stop());
   }
 
   async #closeDb(): Promise<void> {
@@ -223,6 +233,7 @@ class NodeAgent implements Agent {
 
   #opened(): void {
     this.#inbox.reset();
+    this.#networks.reset();
     this.#reporter.session((reports) => this.#session.send({ kind: 'status', reports }));
     this.#options.log.debug('registered with the managers');
   }
@@ -236,6 +247,9 @@ class NodeAgent implements Agent {
     switch (message.kind) {
       case 'assignments':
         return this.#assign(message.set);
+      case 'network':
+        if (!this.#networks.add(message.set)) this.#session.restart('network records are missing');
+        return;
       case 'statusAck':
         return this.#reporter.acknowledged(message.reports);
       case 'managers':

@@ -11,6 +11,7 @@ import { newId } from '../../src/lib/ids.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { realClock, realRandom } from '../../src/lib/real.ts';
 import type { AssignedTask } from '../../src/model/assignment.ts';
+import type { NetworkProblem } from '../../src/model/objects.ts';
 import type { ContainerSpec, TaskSpec } from '../../src/model/spec.ts';
 import { TaskState } from '../../src/model/task-state.ts';
 import { type ContainerdExecutor, createContainerdExecutor } from '../../src/worker/containerd/executor.ts';
@@ -194,7 +195,6 @@ export class BareNetwork implements NetworkDriver {
     const sandbox: Sandbox = {
       taskId: request.taskId,
       netnsPath: `/run/netns/${name}`,
-      address: '',
       hostsPath: join(directory, 'hosts'),
       resolvConfPath: join(directory, 'resolv'),
       hostnamePath: join(directory, 'hostname'),
@@ -213,6 +213,14 @@ export class BareNetwork implements NetworkDriver {
   async list(): Promise<readonly string[]> {
     return [...this.#sandboxes.keys()];
   }
+
+  async apply(): Promise<readonly NetworkProblem[]> {
+    return [];
+  }
+
+  onProblems(): void {}
+
+  async close(): Promise<void> {}
 
   async destroy(): Promise<void> {
     for (const taskId of [...this.#sandboxes.keys()]) await this.detach(taskId);

@@ -6,12 +6,11 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 
-const script = fileURLToPath(new URL('./network-host.ts', import.meta.url));
-
 /** A process can not change its own network namespace: the checks run in a child that was born in one. */
-test('tasks get addresses, egress rules and published ports, and everything goes again', async () => {
+async function inNamespace(script: string): Promise<unknown> {
   const stateDir = mkdtempSync(join(tmpdir(), 'tsc-net-'));
-  const child = spawn('unshare', ['--net', process.execPath, '-C', 'source', '--import', 'tsx', script, stateDir], {
+  const path = fileURLToPath(new URL(script, import.meta.url));
+  const child = spawn('unshare', ['--net', process.execPath, '-C', 'source', '--import', 'tsx', path, stateDir], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let stdout = '';
@@ -20,18 +19,32 @@ test('tasks get addresses, egress rules and published ports, and everything goes
   child.stderr.on('data', (chunk) => (stderr += chunk));
   await new Promise((resolve) => child.on('close', resolve));
   rmSync(stateDir, { recursive: true, force: true });
-  expect(JSON.parse(stdout.trim().split('\n').at(-1) || JSON.stringify({ stderr }))).toEqual({
-    addresses: ['172.30.0.2', '172.30.0.3'],
-    again: '172.30.0.2',
+  return JSON.parse(stdout.trim().split('\n').at(-1) || JSON.stringify({ stderr }));
+}
+
+test('the real driver keeps the contract', async () => {
+  expect(await inNamespace('./network-contract-host.ts')).toEqual({});
+});
+
+test('tasks get addresses, egress rules and published ports, and everything goes again', async () => {
+  expect(await inNamespace('./network-host.ts')).toEqual({
+    waited: true,
+    addresses: ['172.28.1.2', '172.28.1.3', null, null],
+    hostNamespace: '',
+    linksOfNone: 'lo',
+    again: '172.28.1.2',
     viaLoopback: 'hello',
     viaAddress: 'hello',
     fromOtherTask: 'hello',
     fromItself: 'hello',
+    pastTheRules: 'refused',
     taken: 'Bind for 0.0.0.0:8080/tcp failed: port is already allocated (task a)',
+    listed: ['a', 'b', 'h', 'n'],
     afterRestart: 'hello',
     afterDetach: 'refused',
-    reused: '172.30.0.4',
+    notReused: '172.28.1.6',
     linksLeft: 0,
     tablesLeft: '',
+    namespacesLeft: 0,
   });
 });

@@ -1,6 +1,6 @@
 /** Where the hosts' images come from: Docker Hub, or this machine's own packages in a registry on the hosts' network. */
 
-import { busyboxImage, nginxImage, pushImage } from '../fixtures/images.ts';
+import { busyboxImage, nginxImage, pushImage, whoamiImage } from '../fixtures/images.ts';
 import { execute, type Hosts } from './hosts.ts';
 
 /** Makes `nginx` and `busybox` available to the hosts' daemons; says where from. */
@@ -18,6 +18,13 @@ export async function serveLocalImages(hosts: Hosts): Promise<string> {
   await pushImage(registry, 'library/busybox:latest', await busyboxImage());
   hosts.mirrors = [registry];
   return `Docker Hub cannot be reached: nginx and busybox built from this machine's packages, served at ${registry}`;
+}
+
+/** `whoami` for tests of networks, besides {@link serveLocalImages}. */
+export async function serveWhoami(hosts: Hosts): Promise<void> {
+  const [registry] = hosts.mirrors;
+  if (registry === undefined) throw new Error('serve the local images first');
+  await pushImage(registry, 'library/whoami:latest', await whoamiImage());
 }
 
 async function hubAnswers(): Promise<boolean> {

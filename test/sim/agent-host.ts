@@ -4,7 +4,7 @@ import { between, type Random } from '../../src/lib/random.ts';
 import type { AssignedTask, ManagerPeer } from '../../src/model/assignment.ts';
 import { type Agent, createAgent } from '../../src/worker/agent.ts';
 import { FakeExecutor, fakeDescription } from '../../src/worker/executor/fake.ts';
-import type { Controller, Dependencies, Executor } from '../../src/worker/executor/port.ts';
+import type { Controller, Dependencies, Executor, NodeNetworks } from '../../src/worker/executor/port.ts';
 import { applyTaskDbChange, type StoredTask, type TaskDb, type TaskDbChange } from '../../src/worker/task-db.ts';
 import { createDialer } from './dialer.ts';
 import { ProcessClock } from './process-clock.ts';
@@ -33,6 +33,7 @@ export class AgentHost {
       prepareMs: [10, 800],
       startMs: [5, 300],
       stopMs: [5, 2_000],
+      networksMs: [1, 200],
     });
     this.#disk = new TaskDisk(clock, random);
     this.#managers = [1, 2, 3].map((manager) => ({ nodeId: `m${manager}`, addr: `m${manager}:2377` }));
@@ -177,7 +178,9 @@ class TaskDisk {
 
 /** The host's runtime as one daemon sees it: what it asked for happens, but a dead daemon hears no answer. */
 function guarded(executor: Executor, process: ProcessClock): Executor {
+  const { networks } = executor;
   return {
+    ...(networks === undefined ? {} : { networks: guardedNetworks(networks, process) }),
     describe: () => process.outside(() => executor.describe()),
     bootId: () => process.outside(async () => (await executor.bootId?.()) ?? ''),
     controller: (task: AssignedTask, dependencies: Dependencies) =>
@@ -185,6 +188,13 @@ function guarded(executor: Executor, process: ProcessClock): Executor {
     existing: () => process.outside(() => executor.existing()),
     discard: (taskId) => process.outside(() => executor.discard(taskId)),
     logs: (taskId, query, signal) => executor.logs(taskId, query, signal),
+  };
+}
+
+function guardedNetworks(networks: NodeNetworks, process: ProcessClock): NodeNetworks {
+  return {
+    apply: (state) => process.outside(() => networks.apply(state)),
+    onProblems: (handle) => networks.onProblems((problems) => process.enter(() => handle(problems))),
   };
 }
 

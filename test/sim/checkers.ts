@@ -7,6 +7,7 @@ import type { CommitEvent } from '../../src/manager/store/port.ts';
 import type { StoreObject, Task } from '../../src/model/objects.ts';
 import { isTerminal, TaskState } from '../../src/model/task-state.ts';
 import type { ChangeEvent, ClusterView } from '../../src/model/view.ts';
+import { Addresses } from './addresses.ts';
 import type { ProcessClock } from './process-clock.ts';
 import type { World } from './world.ts';
 
@@ -34,10 +35,23 @@ export class Checkers {
   readonly #doubleSince = new Map<string, number>();
   /** Since when an agent is out of the reach of one and the same leader. */
   readonly #away = new Map<string, { readonly leader: ProcessClock; readonly since: number }>();
+  readonly #addresses: Addresses;
   #newest = 0;
+  #newestWork = 0;
 
   constructor(world: World) {
     this.#world = world;
+    this.#addresses = new Addresses(world);
+  }
+
+  /** How many things that the allocator gives have an owner. */
+  get addressesHeld(): number {
+    return this.#addresses.size;
+  }
+
+  /** The newest version that did more than to clear away what had ended before. */
+  get newestWork(): number {
+    return this.#newestWork;
   }
 
   /** A replica applied an entry or restored a snapshot. */
@@ -49,6 +63,9 @@ export class Checkers {
     }
     if (commit.version <= this.#newest) return;
     this.#newest = commit.version;
+    if (!commit.events.every(clearsAway)) this.#newestWork = commit.version;
+    this.#addresses.committed(commit.events);
+    this.#world.stops.committed(commit.events);
     for (const event of commit.events) this.#world.trace(`${host} v${commit.version} ${describe(event)}`);
   }
 
@@ -174,6 +191,12 @@ export class Checkers {
         this.#world.fail(`slot ${slot} runs more than once for ${doubleLimitMs} ms though all is well`);
     }
   }
+}
+
+/** Ended tasks, and the addresses of removed services, are kept for a minute. */
+function clearsAway(event: ChangeEvent): boolean {
+  if (event.table === 'task') return event.after === undefined;
+  return event.table === 'network' && event.before !== undefined && event.after !== undefined;
 }
 
 /** Ids and versions stand for the objects: equal versions of an object were compared when they were committed. */

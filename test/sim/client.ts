@@ -7,11 +7,12 @@ import { ClusterError, messageOf } from '../../src/lib/errors.ts';
 import { between, type Random, seededRandom } from '../../src/lib/random.ts';
 import type { ControlMethod, ControlRequest, ControlResponse, ManagerBackend } from '../../src/model/control.ts';
 import type { Service } from '../../src/model/objects.ts';
-import type { NodeRole, ServiceMode, ServiceSpec } from '../../src/model/spec.ts';
+import type { NodeRole, ServiceMode, ServiceSpec, TaskSpec } from '../../src/model/spec.ts';
 import type { World } from './world.ts';
 
 const patienceMs = 20_000;
 const servicesMax = 4;
+const networksMax = 4;
 const replicasMax = 6;
 const second = 1_000_000_000;
 
@@ -29,6 +30,7 @@ export class Client {
   readonly #removed = new Set<string>();
   readonly #configs: string[] = [];
   #count = 0;
+  #networkCount = 0;
   #active = false;
   #busy = false;
   acknowledged = 0;
@@ -82,6 +84,21 @@ export class Client {
     if (backend.view.get('service', answer.id) === undefined)
       this.#world.fail(`service ${answer.id} does not show where it was created`);
     this.#world.faults.acknowledged();
+  }
+
+  async createNetwork(): Promise<void> {
+    const backend = this.#backend();
+    if (backend === undefined) return;
+    const internal = between(this.#random, 0, 3) === 0 ? { Internal: true } : {};
+    const spec = { Name: `network-${this.#networkCount++}`, Labels: {}, Driver: 'overlay', ...internal };
+    await this.#call(backend, 'network.create', { spec });
+  }
+
+  /** Refused while a service uses it. */
+  async #removeNetwork(backend: ManagerBackend): Promise<void> {
+    const networks = [...backend.view.list('network')];
+    const network = networks[between(this.#random, 0, Math.max(0, networks.length - 1))];
+    if (network !== undefined) await this.#call(backend, 'network.remove', { id: network.id });
   }
 
   /** As `node update --role`, at the leader; nobody minds when it is refused. */
@@ -153,7 +170,9 @@ export class Client {
     const services = [...backend.view.list('service')];
     const service = services[between(this.#random, 0, Math.max(0, services.length - 1))];
     const dice = between(this.#random, 0, 99);
-    if (dice < 40) return this.#createConfig(backend);
+    if (dice < 34) return this.#createConfig(backend);
+    if (dice < 38 && backend.view.count('network') < networksMax) return this.createNetwork();
+    if (dice < 40) return this.#removeNetwork(backend);
     if (service === undefined || (dice < 52 && services.length < servicesMax))
       return this.createService(between(this.#random, 1, replicasMax));
     if (dice < 72) return this.#scale(backend, service);
@@ -172,7 +191,8 @@ export class Client {
 
   #scale(backend: ManagerBackend, service: Service): Promise<void> {
     // A published port is taken once per node.
-    const most = service.spec.EndpointSpec === undefined ? replicasMax : this.#world.agents.length;
+    const isHost = service.spec.EndpointSpec?.Ports?.[0]?.PublishMode === 'host';
+    const most = isHost ? this.#world.agents.length : replicasMax;
     // Global services cannot be scaled, and to scale a job is to run it again: both are changed like any other.
     if (service.spec.Mode.Replicated === undefined) return this.#update(backend, service);
     return this.#change(backend, service, {
@@ -184,9 +204,12 @@ export class Client {
   #update(backend: ManagerBackend, service: Service): Promise<void> {
     const { ContainerSpec, ...rest } = service.spec.TaskTemplate;
     const Env = [`ROUND=${this.#count++}`];
+    const again = between(this.#random, 0, 3) === 0;
+    const reach = again && service.spec.EndpointSpec?.Ports?.[0]?.PublishMode !== 'host' ? this.#newReach(backend) : {};
     return this.#change(backend, service, {
       ...service.spec,
-      TaskTemplate: { ...rest, ContainerSpec: { ...ContainerSpec, Env } },
+      TaskTemplate: { ...rest, ...reach.template, ContainerSpec: { ...ContainerSpec, Env } },
+      ...reach.service,
     });
   }
 
@@ -232,12 +255,17 @@ export class Client {
     const publishes = between(this.#random, 0, 3) === 0 && replicas <= 3;
     const mode: ServiceMode = number < 2 ? { Replicated: { Replicas: replicas } } : this.#newMode(replicas);
     const order = between(this.#random, 0, 2) === 0 ? 'start-first' : 'stop-first';
+    const reach = this.#newReach(backend);
     const isJob = mode.ReplicatedJob !== undefined || mode.GlobalJob !== undefined;
     const movesLate = mode.Replicated !== undefined && between(this.#random, 0, 4) === 0;
     return {
       Name: `service-${number}`,
-      Labels: movesLate ? { 'tscluster.failover-delay': '8s' } : {},
+      Labels: {
+        ...(movesLate ? { 'tscluster.failover-delay': '8s' } : {}),
+        ...(between(this.#random, 0, 3) === 0 ? { 'tscluster.drain-delay': '0s' } : {}),
+      },
       TaskTemplate: {
+        ...reach.template,
         ContainerSpec: {
           Image: 'registry.example/app:1',
           Env: ['ROUND=0'],
@@ -253,7 +281,28 @@ export class Client {
               Ports: [{ TargetPort: 80, PublishedPort: 8000 + number, PublishMode: 'host', Protocol: 'tcp' }],
             },
           }
-        : {}),
+        : isJob
+          ? {}
+          : reach.service),
+    };
+  }
+
+  /** Networks, and a port that all nodes answer. */
+  #newReach(backend: ManagerBackend): {
+    readonly template?: Pick<TaskSpec, 'Networks'>;
+    readonly service?: Pick<ServiceSpec, 'EndpointSpec'>;
+  } {
+    const networks = [...backend.view.list('network')].filter(() => between(this.#random, 0, 2) === 0);
+    const dice = between(this.#random, 0, 5);
+    const PublishedPort = dice === 0 ? 9_000 + this.#count++ : 0;
+    const port = { TargetPort: 80, Protocol: 'tcp', PublishMode: 'ingress' };
+    const Networks = networks.map(({ id }) => ({ Target: id, Aliases: [`alias-${dice}`] }));
+    return {
+      template: { Networks },
+      service: {
+        EndpointSpec:
+          dice > 3 ? { Mode: 'dnsrr' } : { Mode: 'vip', ...(dice < 2 ? { Ports: [{ ...port, PublishedPort }] } : {}) },
+      },
     };
   }
 

@@ -30,7 +30,10 @@ function peer(world: World, caller: ProcessClock, to: string): Peer {
     openSession: (): Duplex<AgentMessage, ManagerMessage> =>
       world.network.open<AgentMessage, ManagerMessage>(caller, to, (wrap) => {
         const served = world.serving(to);
-        served?.clock.enter(() => served.service.session(wrap(served.clock), identity, `${caller.host}:40000`));
+        served?.clock.enter(() => {
+          const stream = world.stops.watch(wrap(served.clock), caller.host, served.clock);
+          served.service.session(stream, identity, `${caller.host}:40000`);
+        });
         return served !== undefined;
       }),
     call: (method, request) =>

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { ClusterError } from '../../src/lib/errors.ts';
-import type { Controller, Executor } from '../../src/worker/executor/port.ts';
+import type { EndpointRecord } from '../../src/model/network.ts';
+import type { Controller, Executor, NodeNetworks } from '../../src/worker/executor/port.ts';
 import { failures, seedGroups } from './seeds.ts';
 import { type Sabotage, World } from './world.ts';
 
@@ -25,10 +26,12 @@ describe('a run', () => {
   test('has leaders that fall, nodes that go down, updates, jobs, and many acknowledged writes', async () => {
     const lines: string[] = [];
     let acknowledged = 0;
+    let stops = 0;
     for (const seed of [1, 2, 3]) {
       const world = new World(seed, { onTrace: (line) => lines.push(line) });
       await world.simulate();
       acknowledged += world.client.acknowledged;
+      stops += world.stops.checked;
     }
     const count = (pattern: RegExp) => lines.filter((line) => pattern.test(line)).length;
     expect(count(/ leads in term /)).toBeGreaterThan(5);
@@ -37,6 +40,8 @@ describe('a run', () => {
     expect(count(/changed: on a\d state 576 desired 576/)).toBeGreaterThan(5);
     expect(count(/confirmed task can run on preassigned node/)).toBeGreaterThan(5);
     expect(acknowledged).toBeGreaterThan(60);
+    expect(count(/ network .* created/)).toBeGreaterThan(6);
+    expect(stops).toBeGreaterThan(30);
   });
 });
 
@@ -52,12 +57,27 @@ async function complaintAbout(sabotage: Sabotage, seeds: readonly number[]): Pro
   return 'nobody noticed';
 }
 
+/** The executor with another driver of networks. */
+function withNetworks(executor: Executor, change: (networks: NodeNetworks) => Partial<NodeNetworks>): Executor {
+  const { networks } = executor;
+  if (networks === undefined) throw new Error('no networks');
+  const { apply, onProblems } = change(networks);
+  return {
+    ...withController(executor, () => ({})),
+    networks: {
+      apply: apply ?? ((state) => networks.apply(state)),
+      onProblems: onProblems ?? ((handle) => networks.onProblems(handle)),
+    },
+  };
+}
+
 /** The executor with some steps of its controllers replaced. */
 function withController(
   executor: Executor,
   change: (controller: Controller, taskId: string) => Partial<Controller>,
 ): Executor {
   return {
+    ...(executor.networks === undefined ? {} : { networks: executor.networks }),
     describe: () => executor.describe(),
     bootId: async () => (await executor.bootId?.()) ?? '',
     controller: (task, dependencies) => {
@@ -90,6 +110,31 @@ describe('the checkers notice', () => {
     const executor = (real: Executor) =>
       withController(real, () => ({ start: () => Promise.reject(new ClusterError('internal', 'no')) }));
     expect(await complaintAbout({ executor }, [1])).toMatch(/runs \d of \d/);
+  });
+
+  test('nodes that acknowledge what is not in place', async () => {
+    const executor = (real: Executor) =>
+      withNetworks(real, (networks) => ({
+        apply: async (state) => {
+          void networks.apply(state).catch(() => {});
+          return [];
+        },
+      }));
+    expect(await complaintAbout({ executor }, [1, 2, 3, 4, 5, 6])).toMatch(/leads clients to it/);
+  });
+
+  test('nodes that never take an endpoint out', async () => {
+    const kept = new Map<string, Map<string, EndpointRecord>>();
+    const executor = (real: Executor, host: string) =>
+      withNetworks(real, (networks) => ({
+        apply: (state) => {
+          const stale = [...(kept.get(host) ?? [])].map(([id, one]) => [id, { ...one, active: false }] as const);
+          const endpoints = new Map([...stale, ...state.endpoints]);
+          kept.set(host, endpoints);
+          return networks.apply({ ...state, endpoints });
+        },
+      }));
+    expect(await complaintAbout({ executor }, [1, 2, 3])).toMatch(/networks of a\d: endpoints has/);
   });
 
   test('managers that lose what they had synced', async () => {

@@ -8,6 +8,7 @@ import { messageOf } from '../../src/lib/errors.ts';
 import type { Log, LogFields } from '../../src/lib/log.ts';
 import { between, type Random, seededRandom } from '../../src/lib/random.ts';
 import { VirtualClock } from '../../src/lib/testing/virtual-clock.ts';
+import { difference, impliedState } from '../../src/manager/dispatcher/testing/implied.ts';
 import { replicasOf } from '../../src/model/defaults.ts';
 import type { Service } from '../../src/model/objects.ts';
 import { isTerminal, TaskState } from '../../src/model/task-state.ts';
@@ -21,6 +22,7 @@ import { Faults } from './faults.ts';
 import { ManagerHost } from './manager-host.ts';
 import { SimNetwork } from './network.ts';
 import type { ProcessClock } from './process-clock.ts';
+import { Stops } from './stops.ts';
 import { Workload } from './workload.ts';
 
 export class SimulationFailure extends Error {
@@ -45,7 +47,7 @@ const stepMs = 20;
 const skewMaxMs = 1_500;
 /** A rack, a rack, a region, a continent. */
 const latenciesMaxMs = [3, 3, 20, 80];
-const faultsMs = 60_000;
+const faultsMs = 50_000;
 /** Setting up; ending faults; everything as desired once they have ended. */
 const setUpLimitMs = 30_000;
 const stopLimitMs = 30_000;
@@ -59,6 +61,7 @@ export class World {
   readonly network: SimNetwork;
   readonly bus: MemoryBus;
   readonly checkers: Checkers;
+  readonly stops: Stops;
   readonly managers: readonly ManagerHost[];
   readonly agents: readonly AgentHost[];
   readonly sabotage: Sabotage;
@@ -77,6 +80,7 @@ export class World {
     this.network = new SimNetwork(this.clock, this.random, latenciesMaxMs[seed % latenciesMaxMs.length] ?? 0);
     this.bus = new MemoryBus((parcel) => this.#carry(parcel));
     this.checkers = new Checkers(this);
+    this.stops = new Stops(this);
     this.managers = [1, 2, 3].map((number) => new ManagerHost(this, number));
     this.agents = [1, 2, 3, 4, 5].map((number) => new AgentHost(this, number));
     this.#agentLookup = new Map(this.agents.map((agent) => [agent.name, agent]));
@@ -319,6 +323,9 @@ export class World {
       setUpLimitMs,
     );
     let created = 0;
+    let networks = 0;
+    for (let count = 0; count < 2; count++) this.run(this.client.createNetwork().then(() => void (networks += 1)));
+    await this.until(() => (networks < 2 ? 'networks are not created' : undefined), setUpLimitMs);
     for (const replicas of [3, 5]) this.run(this.client.createService(replicas).then(() => void (created += 1)));
     await this.until(() => (created < 2 ? 'services are not created' : this.unfinished()), setUpLimitMs);
     this.trace('set up');
@@ -332,14 +339,35 @@ export class World {
   /** As desired means for good: nothing is written any more. */
   async #rest(): Promise<void> {
     await this.pass(restMs / 2); // acknowledgements and late explanations
-    const before = this.leader()?.process?.store.view.version;
+    const before = this.checkers.newestWork;
     await this.pass(restMs / 2);
-    const after = this.leader()?.process?.store.view.version;
+    const after = this.checkers.newestWork;
     if (before !== after) this.fail(`the cluster does not come to rest: version ${before} became ${after}`);
-    const why = this.unfinished();
-    if (why !== undefined) this.fail(`did not stay as desired: ${why}`);
+    // What ended a minute ago is cleared away even now, which takes the replicas a moment.
+    await this.until(() => this.unfinished(), stepMs * 50);
     await this.#nothingLeft();
+    this.#networksAgree();
     this.#throwIfFailed();
+  }
+
+  /** Every node has in place what the store implies, and its containers are attached as it says. */
+  #networksAgree(): void {
+    const view = this.leader()?.process?.store.view;
+    if (view === undefined) return this.fail('nobody leads');
+    for (const { name, executor } of this.agents) {
+      const { networks } = executor;
+      if (networks === undefined) continue;
+      const wrong = difference(impliedState(view, name), networks.state);
+      if (wrong !== undefined) this.fail(`networks of ${name}: ${wrong}`);
+      for (const taskId of executor.running()) {
+        const task = view.get('task', taskId);
+        const attached = networks.attached.get(taskId);
+        if (JSON.stringify(attached?.attachments) !== JSON.stringify(task?.attachments ?? []))
+          this.fail(`${taskId} is attached to ${JSON.stringify(attached?.attachments)} on ${name}`);
+        if (attached?.gateway !== task?.status.container?.gateway)
+          this.fail(`${taskId} has gateway ${attached?.gateway}, and the store says another`);
+      }
+    }
   }
 
   /** Every container belongs to a task that its node has. */

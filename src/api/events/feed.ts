@@ -96,6 +96,8 @@ function* differences(before: Snapshot, after: Snapshot, at: number): Generator<
 
 function* updated(type: EventType, before: Watched, after: Watched, at: number): Generator<ApiEvent> {
   const attributes: Attributes = {};
+  // Nobody can change a network; which of its addresses rest is the allocator's own affair.
+  if (type === 'network' && (before as Network).allocation === (after as Network).allocation) return;
   if (type === 'service') serviceChanges(before as Service, after as Service, attributes);
   if (type === 'node') {
     nodeChanges(before as Node, after as Node, attributes);

@@ -5,9 +5,10 @@ import type { ClusterView } from '../../model/view.ts';
 import { type ApiContext, freshView, manager } from '../context.ts';
 import { decodeBody } from '../decode.ts';
 import { type Filters, parseFilters } from '../filters.ts';
-import { param, pathId } from '../query.ts';
+import { flag, param, pathId } from '../query.ts';
 import { networkSpec } from '../schemas.ts';
 import { convertNetwork, isPredefined, type NetworkDocument, predefinedNetworks } from './convert.ts';
+import { containersHere, networkDetails } from './verbose.ts';
 
 const filterKeys = new Set(['id', 'name', 'label', 'driver', 'scope', 'type', 'dangling']);
 const pruneKeys = new Set(['label', 'label!']);
@@ -22,13 +23,17 @@ export function networkRoutes(app: FastifyInstance, context: ApiContext): void {
   });
 
   app.get('/networks/:id', (request, reply) => {
-    const network = findNetwork(viewIfManager(context), pathId(request), param(request, 'scope'));
-    if (network === undefined) throw new ClusterError('not_found', `network ${pathId(request)} not found`);
-    return respond.json(reply, network);
+    const found = findNetwork(context, pathId(request), {
+      scope: param(request, 'scope'),
+      verbose: flag(request, 'verbose'),
+    });
+    if (found === undefined) throw new ClusterError('not_found', `network ${pathId(request)} not found`);
+    return respond.json(reply, found);
   });
 
   app.post('/networks/create', async (request, reply) => {
     const spec = decodeBody(request.body, networkSpec);
+    refuseWorker(context);
     const backend = manager(context);
     const { id, warnings } = await backend.call('network.create', { spec });
     return respond.json(reply, { Id: id, Warning: warnings.join('; ') }, 201);
@@ -43,6 +48,15 @@ export function networkRoutes(app: FastifyInstance, context: ApiContext): void {
     const filters = parseFilters(param(request, 'filters'), pruneKeys);
     return respond.json(reply, { NetworksDeleted: await prune(context, filters) });
   });
+}
+
+/** Docker's words. */
+function refuseWorker({ node }: ApiContext): void {
+  if (node.manager() !== undefined || node.info().state !== 'active') return;
+  throw new ClusterError(
+    'permission_denied',
+    'Cannot create a multi-host network from a worker node. Please create the network from a manager node.',
+  );
 }
 
 /** A node outside a swarm still has its local networks. */
@@ -72,18 +86,27 @@ function matches(view: ClusterView | undefined, network: NetworkDocument, filter
 }
 
 function isUsed(view: ClusterView | undefined, id: string): boolean {
-  for (const service of view?.list('service') ?? []) {
-    if (service.spec.TaskTemplate.Networks?.some((network) => network.Target === id)) return true;
-  }
+  for (const _ of view?.servicesUsingNetwork(id) ?? []) return true;
   return false;
 }
 
-function findNetwork(view: ClusterView | undefined, reference: string, scope: string): NetworkDocument | undefined {
+interface Look {
+  readonly scope: string;
+  readonly verbose: boolean;
+}
+
+function findNetwork(context: ApiContext, reference: string, { scope, verbose }: Look): object | undefined {
   const predefined = predefinedNetworks(scope === 'swarm' ? 'swarm' : 'local');
   const known = predefined.find((network) => network.Name === reference);
   if (known !== undefined) return known;
+  const view = viewIfManager(context);
   const network = view === undefined || scope === 'local' ? undefined : find(view, 'network', reference);
-  return network === undefined ? undefined : convertNetwork(network);
+  if (view === undefined || network === undefined) return undefined;
+  return {
+    ...convertNetwork(network),
+    Containers: containersHere(view, network, context.node.info().nodeId),
+    ...(verbose ? networkDetails(view, network) : {}),
+  };
 }
 
 /** Removes what nothing uses; what came into use meanwhile is left. */

@@ -25,6 +25,25 @@ export function convertNode(node: Node, rootPem: string) {
       ...(status.message === '' ? {} : { Message: status.message }),
       Addr: status.addr,
     },
+    ...ownFacts(node),
+  };
+}
+
+/** What Docker has no place for: the node's own addresses in the cluster, and what it could not do about networks. */
+function ownFacts({ network, networkProblems = [] }: Node) {
+  if (network === undefined && networkProblems.length === 0) return {};
+  const problems = networkProblems.map(({ serviceId, networkId, message }) => ({
+    ...(serviceId === undefined ? {} : { ServiceID: serviceId }),
+    ...(networkId === undefined ? {} : { NetworkID: networkId }),
+    Message: message,
+  }));
+  return {
+    TsCluster: {
+      ...(network === undefined
+        ? {}
+        : { GatewaySubnet: network.gatewaySubnet, IngressAddress: network.ingressAddress }),
+      NetworkProblems: problems,
+    },
   };
 }
 

@@ -11,7 +11,10 @@ const plan = (more: object = {}) => ({
   networks: [{ Name: 'demo_default', Driver: 'overlay', Labels: { 'com.docker.stack.namespace': 'demo' }, Scope: '' }],
   secrets: [{ Name: 'demo_key', Data: 'YQ==' }],
   configs: [{ Name: 'demo_page', Data: 'YQ==' }],
-  services: [service('demo_web', {}, use('demo_key')), service('demo_db')],
+  services: [
+    service('demo_web', { Networks: [{ Target: 'demo_default', Aliases: ['web'] }] }, use('demo_key')),
+    service('demo_db'),
+  ],
   ...more,
 });
 
@@ -47,9 +50,41 @@ describe('a plan', () => {
     ],
     [
       'what is not built',
-      { networks: [{ Name: 'other', Driver: 'bridge' }] },
+      { networks: [{ Name: 'other', Driver: 'overlay', Options: { encrypted: '' } }] },
       501,
-      'failed to create network other: network driver "bridge" is not supported yet',
+      /^failed to create network other: encrypted overlay networks are not supported yet/,
+    ],
+    [
+      'two networks with the same subnet',
+      {
+        networks: ['a', 'b'].map((Name) => ({
+          Name,
+          Driver: 'overlay',
+          IPAM: { Config: [{ Subnet: '10.9.0.0/24' }] },
+        })),
+      },
+      400,
+      /^failed to create network b: .*10\.9\.0\.0\/24/,
+    ],
+    [
+      'a service on a network that nobody makes',
+      {
+        services: [
+          { spec: { Name: 'x', TaskTemplate: { ContainerSpec: { Image: 'x' }, Networks: [{ Target: 'nowhere' }] } } },
+        ],
+      },
+      404,
+      'failed to create service x: network nowhere not found',
+    ],
+    [
+      'a published port that another service of the plan has',
+      {
+        services: ['x', 'y'].map((Name) =>
+          service(Name, { EndpointSpec: { Ports: [{ TargetPort: 80, PublishedPort: 8080 }] } }),
+        ),
+      },
+      400,
+      /^failed to create service y: port '8080' is already in use by service 'x'/,
     ],
   ])('is refused for %s, in the words of the step', async (_, more, status, message) => {
     const api = await TestApi.make();

@@ -1,7 +1,7 @@
 /** Services as Docker shows them. What is added to a spec on reading counts as equal when a client posts it back. */
 import { defaultUpdateConfig, jobSizeOf } from '../../model/defaults.ts';
 import type { JobStatus, Service, Task, UpdateStatus } from '../../model/objects.ts';
-import type { EndpointSpec, PortConfig, ServiceMode, ServiceSpec, TaskSpec } from '../../model/spec.ts';
+import type { PortConfig, ServiceMode, ServiceSpec, TaskSpec } from '../../model/spec.ts';
 import { TaskState } from '../../model/task-state.ts';
 import type { ClusterView } from '../../model/view.ts';
 import { head, time } from '../common.ts';
@@ -13,9 +13,10 @@ export function convertService(service: Service) {
     ...head(service),
     Spec: convertServiceSpec(service.spec),
     ...(service.previousSpec === undefined ? {} : { PreviousSpec: convertServiceSpec(service.previousSpec) }),
-    Endpoint: convertEndpoint(service.spec.EndpointSpec),
+    Endpoint: convertEndpoint(service),
     ...(service.updateStatus === undefined ? {} : { UpdateStatus: convertUpdateStatus(service.updateStatus) }),
     ...(service.jobStatus === undefined ? {} : { JobStatus: convertJobStatus(service.jobStatus) }),
+    ...(service.endpointError === undefined ? {} : { TsCluster: { EndpointError: service.endpointError } }),
   };
 }
 
@@ -75,11 +76,16 @@ function withDefaults(spec: ReturnType<typeof convertServiceSpec>) {
   };
 }
 
-function convertEndpoint(spec: EndpointSpec | undefined) {
-  const ports = spec?.Ports ?? [];
+/** What the allocator gave; before that, or when it has no part in them, the ports that the spec gives numbers. */
+function convertEndpoint({ spec: { EndpointSpec: spec }, endpoint }: Service) {
+  const ports = endpoint?.ports ?? (spec?.Ports ?? []).filter((port) => (port.PublishedPort ?? 0) > 0);
+  const vips = (endpoint?.vips ?? []).flatMap(({ networkId, addresses }) =>
+    addresses.map((Addr) => ({ NetworkID: networkId, Addr })),
+  );
   return {
     Spec: { ...spec, Mode: spec?.Mode || 'vip' },
     ...(ports.length === 0 ? {} : { Ports: ports.map(convertPort) }),
+    ...(vips.length === 0 ? {} : { VirtualIPs: vips }),
   };
 }
 

@@ -1,16 +1,19 @@
 import { X509Certificate } from 'node:crypto';
+import { clusterNetworkOf } from '../../model/cluster-labels.ts';
 import type { Cluster } from '../../model/objects.ts';
 import { head } from '../common.ts';
 
 export function convertCluster(cluster: Cluster) {
+  const { addressPools, subnetSize, dataPathPort, gatewayPools, ingressPool } = clusterNetworkOf(cluster);
   return {
     ...head(cluster),
     Spec: cluster.spec,
     TLSInfo: tlsInfo(cluster.rootCa.certPem),
     RootRotationInProgress: false,
-    DefaultAddrPool: [],
-    SubnetSize: 0,
-    DataPathPort: 0,
+    DefaultAddrPool: addressPools,
+    SubnetSize: subnetSize,
+    DataPathPort: dataPathPort,
+    TsCluster: { GatewayPools: gatewayPools, IngressPool: ingressPool },
   };
 }
 

@@ -10,6 +10,10 @@ describe('GET /swarm', () => {
       Spec: { Name: 'default', Orchestration: { TaskHistoryRetentionLimit: 5 } },
       JoinTokens: { Worker: 'worker-0', Manager: 'manager-0' },
       RootRotationInProgress: false,
+      DefaultAddrPool: ['10.0.0.0/8'],
+      SubnetSize: 24,
+      DataPathPort: 4789,
+      TsCluster: { GatewayPools: ['172.28.0.0/14'], IngressPool: '10.255.0.0/16' },
     });
     expect((await api.get('/swarm/unlockkey')).body).toEqual({ UnlockKey: '' });
   });
@@ -76,8 +80,34 @@ describe('init, join, leave', () => {
     const answer = await api.post('/swarm/init', init);
     expect([answer.status, answer.body]).toEqual([200, 'n1aaaaaaaaaaaaaaaaaaaaaaa']);
     expect(api.node.inits).toEqual([
-      { listenAddr: '0.0.0.0:2377', advertiseAddr: 'eth0', availability: 'active', forceNewCluster: false, spec: {} },
+      {
+        listenAddr: '0.0.0.0:2377',
+        advertiseAddr: 'eth0',
+        availability: 'active',
+        forceNewCluster: false,
+        spec: {},
+        network: { subnetSize: 24 },
+      },
     ]);
+  });
+
+  test('init hands on the address plan that is asked for', async () => {
+    const api = await TestApi.make();
+    api.node.state = 'inactive';
+    const wish = {
+      DefaultAddrPool: ['10.20.0.0/16'],
+      SubnetSize: 26,
+      DataPathPort: 7777,
+      TsCluster: { GatewayPools: ['172.20.0.0/16'], IngressPool: '10.30.0.0/16' },
+    };
+    expect((await api.post('/swarm/init', { ...init, ...wish })).status).toBe(200);
+    expect(api.node.inits[0]?.network).toEqual({
+      addressPools: ['10.20.0.0/16'],
+      subnetSize: 26,
+      dataPathPort: 7777,
+      gatewayPools: ['172.20.0.0/16'],
+      ingressPool: '10.30.0.0/16',
+    });
   });
 
   test('a member of a swarm does neither; one that is in none cannot leave', async () => {
@@ -105,13 +135,19 @@ describe('init, join, leave', () => {
   });
 
   test.each([
-    [{ AutoLockManagers: true }, 'autolock is not supported yet'],
-    [{ DataPathPort: 7777 }, 'a data path port is not supported yet'],
-    [{ DefaultAddrPool: ['10.0.0.0/8'] }, 'a default address pool is not supported yet'],
-  ])('init refuses %j', async (change, message) => {
+    [501, { AutoLockManagers: true }, 'autolock is not supported yet'],
+    [
+      501,
+      { DataPathAddr: 'eth1' },
+      'a data path address of its own is not supported yet: traffic between containers uses the advertised address',
+    ],
+    [400, { DataPathPort: 53 }, 'VXLAN UDP port number is not in valid range (1024-49151): 53'],
+    [400, { DefaultAddrPool: ['10.0.0.0/25'] }, 'invalid CIDR: "10.0.0.0/25". Subnet size is too small: 24'],
+    [400, { SubnetSize: 33 }, 'subnet size is out of range: 33'],
+  ])('init answers %i to %j', async (status, change, message) => {
     const api = await TestApi.make();
     api.node.state = 'inactive';
     const answer = await api.post('/swarm/init', { ...init, ...change });
-    expect([answer.status, answer.body]).toEqual([501, { message }]);
+    expect([answer.status, answer.body]).toEqual([status, { message }]);
   });
 });

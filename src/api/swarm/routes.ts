@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { ClusterError } from '../../lib/errors.ts';
-import type { Cluster } from '../../model/objects.ts';
+import { checkAddressPlan } from '../../model/address-plan.ts';
+import type { Cluster, ClusterNetwork } from '../../model/objects.ts';
 import type { ClusterSpec } from '../../model/spec.ts';
 import { type ApiContext, freshView, manager } from '../context.ts';
 import { decodeBody } from '../decode.ts';
@@ -25,7 +26,7 @@ export function swarmRoutes(app: FastifyInstance, context: ApiContext): void {
 
   app.post('/swarm/init', async (request, reply) => {
     const body = decodeBody(request.body, swarmInitBody);
-    checkInit(body);
+    const network = checkInit(body);
     if (!body.ForceNewCluster) refuseMember(context);
     const { nodeId } = await node.init({
       listenAddr: body.ListenAddr,
@@ -33,6 +34,7 @@ export function swarmRoutes(app: FastifyInstance, context: ApiContext): void {
       availability: checkAvailability(body.Availability),
       forceNewCluster: body.ForceNewCluster,
       spec: givenParts(body.Spec) as Partial<ClusterSpec>,
+      network,
     });
     return respond.json(reply, nodeId);
   });
@@ -94,24 +96,46 @@ function refuseMember({ node }: ApiContext): void {
   if (!['inactive', 'error'].includes(node.info().state)) throw new ClusterError('unavailable', alreadyPart);
 }
 
-function checkInit(body: SwarmInitBody): void {
+/** Answers with what was asked for of the address plan. */
+function checkInit(body: SwarmInitBody): Partial<ClusterNetwork> {
   if (body.AutoLockManagers || body.Spec.EncryptionConfig?.AutoLockManagers) throw autolock();
-  refuse(body.DataPathAddr !== '', 'a data path address is');
-  refuse(body.DataPathPort !== 0, 'a data path port is');
-  refuse(body.DefaultAddrPool.length > 0, 'a default address pool is');
-  refuse(body.SubnetSize !== 0 && body.SubnetSize !== 24, 'a subnet size other than 24 is');
+  refuseDataPathAddress(body.DataPathAddr);
   const name = body.Spec.Name ?? '';
   if (name !== '' && name !== 'default') throw new ClusterError('invalid', 'swarm spec must be named "default"');
+  const network = askedNetwork(body);
+  checkAddressPlan(network);
+  return network;
+}
+
+/** Zero and empty mean the default. */
+function askedNetwork({
+  DefaultAddrPool,
+  SubnetSize,
+  DataPathPort,
+  TsCluster,
+}: SwarmInitBody): Partial<ClusterNetwork> {
+  const { GatewayPools = [], IngressPool = '' } = TsCluster;
+  return {
+    ...(DefaultAddrPool.length === 0 ? {} : { addressPools: DefaultAddrPool }),
+    ...(SubnetSize === 0 ? {} : { subnetSize: SubnetSize }),
+    ...(DataPathPort === 0 ? {} : { dataPathPort: DataPathPort }),
+    ...(GatewayPools.length === 0 ? {} : { gatewayPools: GatewayPools }),
+    ...(IngressPool === '' ? {} : { ingressPool: IngressPool }),
+  };
+}
+
+function refuseDataPathAddress(addr: string): void {
+  if (addr === '') return;
+  throw new ClusterError(
+    'unimplemented',
+    'a data path address of its own is not supported yet: traffic between containers uses the advertised address',
+  );
 }
 
 function checkJoin(body: SwarmJoinBody): void {
-  refuse(body.DataPathAddr !== '', 'a data path address is');
+  refuseDataPathAddress(body.DataPathAddr);
   if (body.RemoteAddrs.length === 0) throw new ClusterError('invalid', 'at least 1 RemoteAddr is required to join');
   if (body.JoinToken === '') throw new ClusterError('invalid', 'a join token is required to join');
-}
-
-function refuse(given: boolean, thing: string): void {
-  if (given) throw new ClusterError('unimplemented', `${thing} not supported yet`);
 }
 
 function checkAvailability(availability: string): string {

@@ -42,7 +42,12 @@ export function convertInfo(context: ApiContext, info: NodeInfo, backend: Manage
     Images: 0,
     Driver: info.runtime.snapshotter,
     DriverStatus: [['driver-type', 'io.containerd.snapshotter.v1']],
-    Plugins: { Volume: ['local'], Network: ['bridge', 'host', 'null'], Authorization: null, Log: ['json-file'] },
+    Plugins: {
+      Volume: ['local'],
+      Network: ['bridge', 'host', 'ipvlan', 'macvlan', 'null', 'overlay'],
+      Authorization: null,
+      Log: ['json-file'],
+    },
     ...hostFacts(info),
     SystemTime: time(context.clock.now()),
     ServerVersion: context.version,

@@ -47,6 +47,15 @@ describe('protocol', () => {
     );
   });
 
+  test.each([
+    ['/containers/web/json?size=1', 'No such container: web'],
+    ['/v1.50/images/nginx:1/json', 'No such image: nginx:1'],
+    ['/plugins/web/json', 'No such plugin: web'],
+  ])('GET %s is answered as if there were none, so that docker inspect goes on', async (url, message) => {
+    const api = await TestApi.make();
+    expect(await api.get(url)).toMatchObject({ status: 404, body: { message } });
+  });
+
   test('without a swarm, on a worker and without a leader, reads say so with 503', async () => {
     const api = await TestApi.make();
     api.node.isFresh = false;

@@ -2,17 +2,21 @@ import type { FastifyInstance } from 'fastify';
 import { ClusterError } from '../../lib/errors.ts';
 import { lookup } from '../../model/lookup.ts';
 import type { Service, Task } from '../../model/objects.ts';
-import { stateName, stateOf } from '../../model/task-state.ts';
+import { isTerminal, stateName, stateOf, TaskState } from '../../model/task-state.ts';
 import type { ClusterView } from '../../model/view.ts';
 import { explainTask, isUpToDate as matchesSpec } from '../../scheduler/index.ts';
 import { jsonArray, memoJson } from '../cache.ts';
 import { type ApiContext, freshView } from '../context.ts';
 import { type Filters, parseFilters } from '../filters.ts';
 import { param, pathId } from '../query.ts';
-import { convertTask } from './convert.ts';
+import { convertTask, withAttachments } from './convert.ts';
 
 const filterKeys = new Set(['id', 'name', 'label', 'service', 'node', 'desired-state', 'runtime', '_up-to-date']);
-const taskJson = memoJson(convertTask);
+const ownJson = memoJson(convertTask);
+
+function taskJson(view: ClusterView, task: Task): string {
+  return withAttachments(view, task, ownJson(task));
+}
 
 export function taskRoutes(app: FastifyInstance, context: ApiContext): void {
   const { respond, cache } = context;
@@ -32,8 +36,8 @@ export function taskRoutes(app: FastifyInstance, context: ApiContext): void {
   });
 
   app.get('/tasks/:id', (request, reply) => {
-    const task = lookup(freshView(context), 'task', pathId(request));
-    return respond.buffer(reply, Buffer.from(taskJson(task)));
+    const view = freshView(context);
+    return respond.buffer(reply, Buffer.from(taskJson(view, lookup(view, 'task', pathId(request)))));
   });
 }
 
@@ -47,9 +51,14 @@ function listTasks(view: ClusterView, text: string): string {
     if (services !== undefined && !services.has(task.serviceId)) continue;
     if (nodes !== undefined && !nodes.has(task.nodeId)) continue;
     if (states.size > 0 && !states.has(stateName(task.desired))) continue;
-    if (matches(view, task, filters)) items.push(taskJson(task));
+    if (!isRemnant(task) && matches(view, task, filters)) items.push(taskJson(view, task));
   }
   return jsonArray(items);
+}
+
+/** Of a task that is gone only its addresses are kept, for the time that they rest. */
+function isRemnant(task: Task): boolean {
+  return task.desired >= TaskState.remove && isTerminal(task.status.state);
 }
 
 /** Services and nodes may be named in any way; filters compare ids. */

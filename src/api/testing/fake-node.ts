@@ -18,7 +18,7 @@ import type {
   RaftMemberInfo,
 } from '../../model/control.ts';
 import { defaultClusterSpec } from '../../model/defaults.ts';
-import type { Node, Task } from '../../model/objects.ts';
+import type { Network, Node, Task } from '../../model/objects.ts';
 import { TaskState } from '../../model/task-state.ts';
 import { createApi } from '../index.ts';
 
@@ -132,6 +132,13 @@ export class FakeNode implements NodeBackend {
       ...overrides,
     };
     await this.store.transact((tx) => tx.create('task', draft));
+  }
+
+  /** A network as the allocator leaves it. */
+  async addNetwork(id: string, overrides: Partial<Network> = {}) {
+    const spec = { Name: id, Labels: {}, Driver: 'overlay' };
+    const allocation = { vni: 4097, subnets: [{ subnet: '10.0.1.0/24', gateway: '10.0.1.1' }] };
+    await this.store.transact((tx) => tx.create('network', { id, spec, allocation, ...overrides }));
   }
 
   async addCluster() {

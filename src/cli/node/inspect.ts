@@ -48,5 +48,14 @@ function prettyNode(node: ApiNode): string {
     ),
     line('Engine Version', description.Engine?.EngineVersion),
     heading('Engine Labels', labelLines(description.Engine?.Labels)),
+    heading(
+      'Network',
+      line('Gateway Subnet', node.TsCluster?.GatewaySubnet, 1) +
+        line('Ingress Address', node.TsCluster?.IngressAddress, 1),
+    ),
+    heading(
+      'Network Problems',
+      (node.TsCluster?.NetworkProblems ?? []).map(({ Message }) => ` - ${Message}\n`).join(''),
+    ),
   ].join('');
 }

@@ -42,7 +42,7 @@ function columns(ctx: Context, driver: boolean): Column<Item>[] {
   ];
 }
 
-function labelsText(labels: Readonly<Record<string, string>> | null | undefined): string {
+export function labelsText(labels: Readonly<Record<string, string>> | null | undefined): string {
   return Object.entries(labels ?? {})
     .map(([key, value]) => `${key}=${value}`)
     .sort()

@@ -61,13 +61,19 @@ function replicasText(service: ApiService): string {
 export function portsText(ports: readonly PortConfig[]): string {
   const sorted = ports
     .filter((port) => port.PublishMode === 'ingress')
-    .map((port) => ({ published: port.PublishedPort ?? 0, target: port.TargetPort, protocol: port.Protocol ?? 'tcp' }))
-    .sort((a, b) => (a.protocol < b.protocol ? -1 : a.protocol > b.protocol ? 1 : a.published - b.published));
-  const groups: { published: number; target: number; protocol: string; count: number }[] = [];
+    .map(({ HostIP, PublishedPort = 0, TargetPort, Protocol = 'tcp' }) => ({
+      head: hostText(HostIP),
+      tail: Protocol,
+      published: PublishedPort,
+      target: TargetPort,
+    }))
+    .sort((a, b) => compare(a.tail, b.tail) || compare(a.head, b.head) || a.published - b.published);
+  const groups: { head: string; tail: string; published: number; target: number; count: number }[] = [];
   for (const port of sorted) {
     const last = groups.at(-1);
     const joins =
-      last?.protocol === port.protocol &&
+      last?.tail === port.tail &&
+      last.head === port.head &&
       last.published + last.count === port.published &&
       last.target + last.count === port.target;
     if (last !== undefined && joins) last.count++;
@@ -75,6 +81,19 @@ export function portsText(ports: readonly PortConfig[]): string {
   }
   const range = (first: number, count: number) => (count === 1 ? `${first}` : `${first}-${first + count - 1}`);
   return groups
-    .map((group) => `*:${range(group.published, group.count)}->${range(group.target, group.count)}/${group.protocol}`)
+    .map(
+      ({ head, tail, published, target, count }) =>
+        `${head}:${range(published, count)}->${range(target, count)}/${tail}`,
+    )
     .join(', ');
+}
+
+/** The address of the hosts that answer: `*` for all of them. */
+export function hostText(address = ''): string {
+  if (address === '') return '*';
+  return address.includes(':') ? `[${address}]` : address;
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
 }

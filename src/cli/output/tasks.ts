@@ -2,6 +2,7 @@
 import type { ApiService, ApiTask, Client } from '../../client/index.ts';
 import type { PortConfig } from '../../model/spec.ts';
 import type { Context } from '../context.ts';
+import { hostText } from './services.ts';
 import { type Column, printList } from './table.ts';
 import { capitalize, imageWithoutDigest, naturally, shortId } from './text.ts';
 import { ago } from './time.ts';
@@ -133,5 +134,5 @@ function errorText(task: ApiTask, options: TaskListOptions): string {
 }
 
 export function portText(port: PortConfig): string {
-  return `*:${port.PublishedPort ?? 0}->${port.TargetPort}/${port.Protocol ?? 'tcp'}`;
+  return `${hostText(port.HostIP)}:${port.PublishedPort ?? 0}->${port.TargetPort}/${port.Protocol ?? 'tcp'}`;
 }

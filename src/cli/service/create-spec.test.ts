@@ -194,7 +194,8 @@ describe('flags that cannot be right', () => {
     [['--name'], 125, 'flag needs an argument: --name'],
     [['-p', '80:80:80:80', 'i'], 125, 'invalid'],
     [['-p', 'target=80,mode=foo', 'i'], 125, "invalid publish mode value (foo): must be either 'ingress' or 'host'"],
-    [['-p', '127.0.0.1:80:80', 'i'], 125, 'hostip is not supported'],
+    [['-p', 'eth0:80:80', 'i'], 125, 'invalid host_ip (eth0): value must be an IP address'],
+    [['-p', 'target=80,source=magic', 'i'], 125, 'must be one of preserve, masquerade, local'],
     [['--mount', 'type=bind,src=/a', 'i'], 125, 'target is required'],
     [
       ['--mount', 'type=bind,src=/a,dst=/b,volume-nocopy', 'i'],

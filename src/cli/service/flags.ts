@@ -7,6 +7,7 @@ export interface CommonFlags {
   readonly capDrop?: string[];
   readonly credentialSpec?: string;
   readonly detach?: boolean;
+  readonly drainDelay?: number;
   readonly dryRun?: boolean;
   readonly endpointMode?: string;
   readonly entrypoint?: string;
@@ -67,6 +68,11 @@ export function addCommonFlags(command: Command): void {
   addPolicyFlags(command);
   command
     .option('-d, --detach', 'Exit immediately instead of waiting for the service to converge')
+    .option(
+      '--drain-delay <duration>',
+      'Time that a task goes on after it was taken out of names and published ports (default 1s)',
+      duration,
+    )
     .option('--dry-run', 'Show the placement that would result, and change nothing')
     .option(
       '--failover-delay <duration>',

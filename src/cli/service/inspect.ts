@@ -1,11 +1,11 @@
 import type { Command } from 'commander';
 import type { ApiService } from '../../client/index.ts';
-import type { ContainerSpec, TaskSpec, UpdateConfig } from '../../model/spec.ts';
+import type { ContainerSpec, PortConfig, TaskSpec, UpdateConfig } from '../../model/spec.ts';
 import { formatDuration } from '../../stack/values.ts';
 import type { Context } from '../context.ts';
 import { defineInspect } from '../inspect.ts';
 import { heading, labelLines, line } from '../output/pretty.ts';
-import { modeText } from '../output/services.ts';
+import { hostText, modeText } from '../output/services.ts';
 import { capitalize } from '../output/text.ts';
 import { ago } from '../output/time.ts';
 
@@ -17,7 +17,7 @@ export function define(command: Command, ctx: Context): void {
   });
 }
 
-function prettyService(service: ApiService, ctx: Context): string {
+async function prettyService(service: ApiService, ctx: Context): Promise<string> {
   const { Spec: spec } = service;
   const { TaskTemplate: task } = spec;
   return [
@@ -32,9 +32,10 @@ function prettyService(service: ApiService, ctx: Context): string {
     heading('RollbackConfig', updateLines(spec.RollbackConfig)),
     container(task.ContainerSpec),
     resources(task),
-    networks(task),
+    await networks(service, ctx),
     line('Endpoint Mode', service.Endpoint?.Spec?.Mode ?? spec.EndpointSpec?.Mode),
     ports(service),
+    line('Endpoint Error', service.TsCluster?.EndpointError),
     heading('Healthcheck', healthcheck(task.ContainerSpec)),
   ].join('');
 }
@@ -126,21 +127,32 @@ function resources(task: TaskSpec): string {
   );
 }
 
-function networks(task: TaskSpec): string {
-  const names = (task.Networks ?? []).map((network) => network.Target);
-  return line('Networks', names.length === 0 ? undefined : names.join(' '));
+/** By name, with the virtual addresses there. */
+async function networks({ Spec, Endpoint }: ApiService, ctx: Context): Promise<string> {
+  const client = await ctx.client();
+  const texts = (Spec.TaskTemplate.Networks ?? []).map(async ({ Target }) => {
+    const name = await client.network(Target).then(
+      (network) => network.Name,
+      () => Target,
+    );
+    const addresses = (Endpoint?.VirtualIPs ?? []).filter(({ NetworkID }) => NetworkID === Target);
+    return addresses.length === 0 ? name : `${name} (${addresses.map(({ Addr }) => Addr).join(' ')})`;
+  });
+  return line('Networks', (await Promise.all(texts)).join(', '));
 }
 
 function ports(service: ApiService): string {
   return heading(
     'Ports',
-    (service.Endpoint?.Ports ?? service.Spec.EndpointSpec?.Ports ?? [])
-      .map(
-        (port) =>
-          `  ${port.PublishedPort ?? ''}->${port.TargetPort}/${port.Protocol ?? 'tcp'} (${port.PublishMode ?? 'ingress'})\n`,
-      )
-      .join(''),
+    (service.Endpoint?.Ports ?? service.Spec.EndpointSpec?.Ports ?? []).map((port) => `  ${portLine(port)}\n`).join(''),
   );
+}
+
+function portLine({ HostIP = '', PublishedPort = 0, TargetPort, Protocol, PublishMode, Source }: PortConfig): string {
+  const published = PublishedPort === 0 ? '(automatic)' : String(PublishedPort);
+  const host = HostIP === '' ? '' : `${hostText(HostIP)}:`;
+  const source = Source === undefined ? '' : `, source ${Source}`;
+  return `${host}${published}->${TargetPort}/${Protocol ?? 'tcp'} (${PublishMode ?? 'ingress'}${source})`;
 }
 
 function healthcheck(spec: ContainerSpec): string {

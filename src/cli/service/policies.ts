@@ -1,6 +1,6 @@
 /** Parts of a service spec that are all or nothing: one flag fills the rest with defaults. Shared by create and update. */
 import { ClusterError } from '../../lib/errors.ts';
-import { failoverDelayLabel, progressDeadlineLabel } from '../../model/service-labels.ts';
+import { drainDelayLabel, failoverDelayLabel, progressDeadlineLabel } from '../../model/service-labels.ts';
 import type {
   Healthcheck,
   Labels,
@@ -64,12 +64,13 @@ export function updateConfig(
 }
 
 /** Flags that become labels: Docker's spec has no field for them. */
-export function flagLabels({ updateProgressDeadline, failoverDelay }: CommonFlags): Labels {
+export function flagLabels({ updateProgressDeadline, failoverDelay, drainDelay }: CommonFlags): Labels {
   return {
     ...(updateProgressDeadline === undefined
       ? {}
       : { [progressDeadlineLabel]: formatDuration(updateProgressDeadline) }),
     ...(failoverDelay === undefined ? {} : { [failoverDelayLabel]: formatDuration(failoverDelay) }),
+    ...(drainDelay === undefined ? {} : { [drainDelayLabel]: formatDuration(drainDelay) }),
   };
 }
 

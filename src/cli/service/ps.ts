@@ -3,7 +3,7 @@ import type { Client, Filters } from '../../client/index.ts';
 import type { Context } from '../context.ts';
 import { resolveNode } from '../node/self.ts';
 import { collectFilter, formatHelp } from '../options.ts';
-import { printTasks, type TaskListOptions } from '../output/tasks.ts';
+import { nodeName, printTasks, type TaskListOptions } from '../output/tasks.ts';
 
 interface Options extends TaskListOptions {
   readonly filter?: Filters;
@@ -27,9 +27,26 @@ async function listTasks(ctx: Context, names: readonly string[], options: Option
   if (ids.length > 0) {
     const filters = await taskFilters(client, options.filter ?? {});
     await printTasks(ctx, await client.tasks({ ...filters, service: ids }), { ...options, fullIds: true });
+    if (options.quiet !== true && options.format === undefined) await printProblems(ctx, client, ids);
   }
   for (const name of missing) ctx.stderr.write(`no such service: ${name}\n`);
   if (missing.length > 0) ctx.fail(1);
+}
+
+/** What could not be given or done for a service, such as a published port that another program has: no task would tell. */
+async function printProblems(ctx: Context, client: Client, ids: readonly string[]): Promise<void> {
+  const services = await client.services({ id: [...ids] });
+  const networks = services.flatMap(({ Spec }) => (Spec.TaskTemplate.Networks ?? []).map(({ Target }) => Target));
+  for (const { Spec, TsCluster } of services) {
+    const error = TsCluster?.EndpointError ?? '';
+    if (error !== '') ctx.stderr.write(`WARNING: service ${Spec.Name}: ${error}\n`);
+  }
+  for (const node of await client.nodes()) {
+    for (const { ServiceID = '', NetworkID = '', Message } of node.TsCluster?.NetworkProblems ?? []) {
+      const concerns = ServiceID === '' ? networks.includes(NetworkID) : ids.includes(ServiceID);
+      if (concerns) ctx.stderr.write(`WARNING: node ${nodeName(node)}: ${Message}\n`);
+    }
+  }
 }
 
 /** Full id first, then name, then an id prefix that fits one service only. */

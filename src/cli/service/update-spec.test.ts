@@ -55,6 +55,21 @@ describe('service update', () => {
     [{ limitMemory: 64 }, { TaskTemplate: { Resources: { Limits: { NanoCPUs: 1e9, MemoryBytes: 64 } } } }],
     [{ publishRm: ['80'] }, { EndpointSpec: { Ports: [] } }],
     [{ publishRm: ['target=80,mode=ingress'] }, { EndpointSpec: { Ports: [{ PublishedPort: 8080 }] } }],
+    [{ publishRm: ['9999:80'] }, { EndpointSpec: { Ports: [] } }],
+    [
+      { publishAdd: [[{ TargetPort: 80, PublishedPort: 8080, PublishMode: 'host', HostIP: '192.0.2.1' }]] },
+      { EndpointSpec: { Ports: [{ PublishMode: 'host' }, { HostIP: '192.0.2.1' }] } },
+    ],
+    [{ endpointMode: 'dnsrr' }, { EndpointSpec: { Mode: 'dnsrr', Ports: [{ PublishedPort: 8080 }] } }],
+    [{ hostname: 'h-{{.Task.Slot}}' }, { TaskTemplate: { ContainerSpec: { Hostname: 'h-{{.Task.Slot}}' } } }],
+    [
+      { dnsAdd: ['9.9.9.9'], dnsSearchAdd: ['a.b'], dnsOptionAdd: ['ndots:2'] },
+      {
+        TaskTemplate: {
+          ContainerSpec: { DNSConfig: { Nameservers: ['9.9.9.9'], Search: ['a.b'], Options: ['ndots:2'] } },
+        },
+      },
+    ],
     [
       { publishAdd: [[{ TargetPort: 90, PublishedPort: 9 }]] },
       { EndpointSpec: { Ports: [{ PublishedPort: 9 }, { PublishedPort: 8080 }] } },
@@ -73,6 +88,7 @@ describe('service update', () => {
       { updateProgressDeadline: 90e9 },
       { Labels: { a: 'b', c: 'd', 'tscluster.update.progress-deadline': '1m30s' }, Mode: spec.Mode },
     ],
+    [{ drainDelay: 5e9 }, { Labels: { a: 'b', c: 'd', 'tscluster.drain-delay': '5s' } }],
     [{ updateProgressDeadline: 0 }, { Labels: { 'tscluster.update.progress-deadline': '0s' } }],
   ])('%j', (flags, expected) => {
     expect(update(flags)).toMatchObject(expected);

@@ -307,7 +307,8 @@ function endpoint(current: EndpointSpec | undefined, flags: UpdateFlags): { Endp
 }
 
 function portKey(port: PortConfig): string {
-  return `${port.PublishedPort ?? 0}:${port.TargetPort}/${port.Protocol ?? 'tcp'}/${port.PublishMode ?? 'ingress'}`;
+  const { HostIP = '', PublishedPort = 0, TargetPort, Protocol = 'tcp', PublishMode = 'ingress' } = port;
+  return `${HostIP}:${PublishedPort}:${TargetPort}/${Protocol}/${PublishMode}`;
 }
 
 interface Removal {

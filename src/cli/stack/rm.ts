@@ -1,5 +1,7 @@
 import type { Command } from 'commander';
 import type { Client } from '../../client/index.ts';
+import { sleep } from '../../lib/clock.ts';
+import { messageOf } from '../../lib/errors.ts';
 import { namespaceLabel } from '../../stack/index.ts';
 import type { Context } from '../context.ts';
 import { describeError } from '../describe-error.ts';
@@ -30,13 +32,28 @@ async function removeStack(ctx: Context, stack: string, detach: boolean): Promis
   for (const { kind, name, remove } of removals) {
     ctx.stdout.write(`Removing ${kind} ${name}\n`);
     try {
-      await remove();
+      await (kind === 'network' ? onceUnused(ctx, remove) : remove());
     } catch (error) {
       ctx.stderr.write(`Failed to remove ${kind} ${name}: ${describeError(error)}\n`);
       ctx.fail(1);
     }
   }
   if (!detach) await untilGone(ctx, client, stack);
+}
+
+const unusedTriesMax = 60;
+const unusedRetryMs = 500;
+
+/** A network goes when the last task of the services that were removed just now has given its address back. */
+async function onceUnused(ctx: Context, remove: () => Promise<void>): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await remove();
+    } catch (error) {
+      if (!/in use by task/.test(messageOf(error)) || attempt >= unusedTriesMax) throw error;
+    }
+    await sleep(ctx.clock, unusedRetryMs);
+  }
 }
 
 async function find(client: Client, stack: string): Promise<Removal[]> {

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { ApiInfo } from '../../client/index.ts';
+import type { ApiCluster, ApiInfo } from '../../client/index.ts';
 import type { Context } from '../context.ts';
 import { inspectFormatHelp } from '../options.ts';
 import { compileTemplate } from '../output/template.ts';
@@ -42,6 +42,16 @@ function infoText(info: ApiInfo): string {
   ].join('');
 }
 
+function addressText({ DefaultAddrPool, SubnetSize, DataPathPort, TsCluster }: ApiCluster): string {
+  return [
+    row('Default address pools', DefaultAddrPool?.join(', '), 1),
+    row('Subnet size', SubnetSize, 1),
+    row('Gateway pools', TsCluster?.GatewayPools?.join(', '), 1),
+    row('Ingress pool', TsCluster?.IngressPool, 1),
+    row('Data path port', DataPathPort, 1),
+  ].join('');
+}
+
 function clusterText(swarm: ApiInfo['Swarm']): string {
   const active = swarm.LocalNodeState === 'active' || swarm.LocalNodeState === 'pending';
   const managers = (swarm.RemoteManagers ?? []).map((manager) => `  ${manager.Addr}\n`).sort();
@@ -53,6 +63,7 @@ function clusterText(swarm: ApiInfo['Swarm']): string {
     swarm.ControlAvailable
       ? row('Cluster ID', swarm.Cluster?.ID, 1) + row('Managers', swarm.Managers, 1) + row('Nodes', swarm.Nodes, 1)
       : '',
+    swarm.ControlAvailable ? addressText(swarm.Cluster ?? {}) : '',
     active ? row('Node address', swarm.NodeAddr, 1) : '',
     active && managers.length > 0 ? ` Manager addresses:\n${managers.join('')}` : '',
   ].join('');

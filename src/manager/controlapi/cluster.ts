@@ -1,7 +1,16 @@
 import { ClusterError } from '../../lib/errors.ts';
-import { nodeGraceLabel, nodeGraceMaxMs } from '../../model/cluster-labels.ts';
+import {
+  addedAddressPools,
+  addressPoolsLabel,
+  addressPoolsMax,
+  nodeGraceLabel,
+  nodeGraceMaxMs,
+} from '../../model/cluster-labels.ts';
 import { nanosToMs } from '../../model/defaults.ts';
 import { durationMs } from '../../model/duration.ts';
+import { type Block, formatBlock, overlaps, parseBlock } from '../../model/ip.ts';
+import { defaultClusterNetwork } from '../../model/network.ts';
+import type { Cluster } from '../../model/objects.ts';
 import type { ClusterSpec } from '../../model/spec.ts';
 import { checkVersion, type Handler, invalid, unsupported } from './context.ts';
 
@@ -14,6 +23,7 @@ export const updateCluster: Handler<'cluster.update'> = async ({ store, makeJoin
     if (cluster === undefined) throw new ClusterError('not_found', 'cluster not found');
     checkVersion(cluster, request.version);
     checkClusterSpec(spec, cluster.spec);
+    checkAddressPools({ ...cluster, spec });
     const tokens = cluster.rootCa.joinTokens;
     const joinTokens = {
       worker: request.rotateWorkerToken ? makeJoinToken(cluster.rootCa.certPem) : tokens.worker,
@@ -46,6 +56,31 @@ function checkNodeGrace({ Labels: labels, Dispatcher: { HeartbeatPeriod } }: Clu
   if (graceMs < 2 * nanosToMs(HeartbeatPeriod)) {
     throw invalid(`label ${nodeGraceLabel}: "${text}" is less than two heartbeat periods`);
   }
+}
+
+/** Pools are added; what has been given out of one stays when the pool is taken out of the label again. */
+function checkAddressPools(cluster: Cluster): void {
+  const pools = addedAddressPools(cluster.spec.Labels);
+  if (pools.length > addressPoolsMax) throw invalid(`label ${addressPoolsLabel}: at most ${addressPoolsMax} pools`);
+  const { addressPools, subnetSize, gatewayPools, ingressPool } = cluster.network ?? defaultClusterNetwork;
+  const others = [...addressPools, ...gatewayPools, ingressPool];
+  for (const pool of pools) {
+    const block = parseBlock(pool);
+    if (block?.family !== 4) throw invalid(`label ${addressPoolsLabel}: "${pool}" is no IPv4 block such as 10.0.0.0/8`);
+    if (formatBlock(block) !== pool)
+      throw invalid(`label ${addressPoolsLabel}: "${pool}" should be ${formatBlock(block)}`);
+    if (block.prefix > subnetSize) {
+      throw invalid(`label ${addressPoolsLabel}: "${pool}" is smaller than one subnet (/${subnetSize})`);
+    }
+    const other = others.find((one) => overlap(one, block));
+    if (other !== undefined) throw invalid(`label ${addressPoolsLabel}: "${pool}" overlaps with ${other}`);
+    others.push(pool);
+  }
+}
+
+function overlap(text: string, block: Block): boolean {
+  const other = parseBlock(text);
+  return other !== undefined && overlaps(other, block);
 }
 
 /** The managers read these at their start, from their own defaults: changing one here would be without effect. */

@@ -144,24 +144,61 @@ describe('a service is refused', () => {
       update({ MaxFailureRatio: 2 }),
     ],
     [
-      'unimplemented: ingress-mode published ports are not supported yet; use mode=host',
-      ports({ TargetPort: 80, PublishedPort: 80 }),
+      'unimplemented: published ports of protocol sctp are not supported yet',
+      ports({ TargetPort: 80, Protocol: 'sctp' }),
+    ],
+    ['invalid: EndpointSpec: invalid host IP: "eth0"', ports({ TargetPort: 80, HostIP: 'eth0' })],
+    [
+      'invalid: EndpointSpec: invalid source of port 80: "mask", it must be one of preserve, masquerade, local',
+      ports({ TargetPort: 80, Source: 'mask' }),
+    ],
+    [
+      'invalid: EndpointSpec: the source of port 80 cannot be chosen: it is published in host mode',
+      ports({ ...tcp, Source: 'local' }),
+    ],
+    ['invalid: EndpointSpec: duplicate published ports provided', ports(tcp, { ...tcp, HostIP: '10.0.0.1' })],
+    [
+      'invalid: label tscluster.drain-delay: invalid duration "soon"',
+      spec({ Labels: { 'tscluster.drain-delay': 'soon' } }),
+    ],
+    [
+      'invalid: label tscluster.drain-delay: at most 60s, not "61s"',
+      spec({ Labels: { 'tscluster.drain-delay': '61s' } }),
     ],
     [
       "invalid: EndpointSpec: port published with ingress mode can't be used with dnsrr mode",
       spec({ EndpointSpec: { Mode: 'dnsrr', Ports: [{ TargetPort: 80 }] } }),
     ],
-    ['unimplemented: endpoint mode dnsrr is not supported yet', spec({ EndpointSpec: { Mode: 'dnsrr' } })],
     ['invalid: EndpointSpec: duplicate published ports provided', ports(tcp, { ...tcp, TargetPort: 81 })],
     [
-      'unimplemented: host-mode ports without a published port are not supported yet',
+      'unimplemented: host-mode ports without a published port are not supported yet: choose one',
       ports({ ...tcp, PublishedPort: 0 }),
     ],
     ['invalid: EndpointSpec: invalid published port: 70000', ports({ ...tcp, PublishedPort: 70_000 })],
     ['not_found: network nonet not found', template({ Networks: [{ Target: 'nonet' }] })],
     [
-      'unimplemented: services on the network "host" are not supported yet',
-      template({ Networks: [{ Target: 'host' }] }),
+      'invalid: network "host" cannot be combined with other networks',
+      template({ Networks: [{ Target: 'host' }, { Target: 'bridge' }] }),
+    ],
+    [
+      'invalid: ports cannot be published in ingress mode on network "host": publish them with mode=host, or use another network',
+      { ...template({ Networks: [{ Target: 'host' }] }), EndpointSpec: { Ports: [{ TargetPort: 80 }] } },
+    ],
+    [
+      'invalid: ports cannot be published on network "none": use another network',
+      { ...template({ Networks: [{ Target: 'none' }] }), EndpointSpec: { Ports: [tcp] } },
+    ],
+    [
+      'invalid: network-scoped alias is supported only for containers in user defined networks',
+      template({ Networks: [{ Target: 'bridge', Aliases: ['db'] }] }),
+    ],
+    [
+      'invalid: service is attached to network bridge more than once',
+      template({ Networks: [{ Target: 'bridge' }, { Target: 'bridge' }] }),
+    ],
+    [
+      'unimplemented: driver options of network attachments are not supported yet',
+      template({ Networks: [{ Target: 'bridge', DriverOpts: { a: 'b' } }] }),
     ],
     [
       'invalid: Service cannot be explicitly attached to the ingress network "ingress"',

@@ -16,7 +16,7 @@ export const dryRunService: Handler<'service.dryRun'> = ({ store }, request) =>
     if (service !== undefined) checkImmutable(service, given);
     else if (tx.serviceByName(given.Name) !== undefined) throw nameTaken('service', given.Name);
     checkServiceSpec(given);
-    const { spec, warnings } = resolveReferences(tx, given);
+    const spec = resolveReferences(tx, given, service?.id);
     const wish = { spec, now: tx.now, ...(service === undefined ? {} : { service }) };
-    return { warnings: [...warnings, ...updateWarnings(spec)], forecast: forecast(tx, wish) };
+    return { warnings: updateWarnings(spec), forecast: forecast(tx, wish) };
   });

@@ -1,61 +1,90 @@
-/**
- * Networks. Overlays are not built: only the default network that `docker stack deploy` makes for every stack is accepted,
- * as a name that services may refer to, with a warning that says what it does not do.
- */
+/** Networks: made and removed, never changed. What they are given is the allocator's business. */
 import { ClusterError } from '../../lib/errors.ts';
 import { newId } from '../../lib/ids.ts';
+import { clusterNetworkOf } from '../../model/cluster-labels.ts';
+import { type Block, formatBlock, overlaps, parseBlock } from '../../model/ip.ts';
 import { lookup } from '../../model/lookup.ts';
+import { isPseudoNetwork } from '../../model/network.ts';
+import { sharedSubnetOption, vxlanIdOption } from '../../model/network-options.ts';
+import type { Network } from '../../model/objects.ts';
 import type { NetworkSpec } from '../../model/spec.ts';
 import { isTerminal, TaskState } from '../../model/task-state.ts';
 import type { ClusterView } from '../../model/view.ts';
-import { type Handler, unsupported } from './context.ts';
-import { checkName } from './names.ts';
+import { type Handler, invalid } from './context.ts';
+import { checkNetworkSpec } from './network-spec.ts';
 
-const stackLabel = 'com.docker.stack.namespace';
-const predefined = new Set(['host', 'none', 'bridge', 'ingress']);
+const networksMax = 10_000;
 
-export const networkWarning =
-  "overlay networks are not built yet: tasks of this network reach each other only on the same host's bridge, service names do not resolve";
+function isPredefined(name: string): boolean {
+  return isPseudoNetwork(name) || name === 'ingress';
+}
 
-export const createNetwork: Handler<'network.create'> = async ({ store, random }, { spec }) => {
-  if (predefined.has(spec.Name)) {
+export const createNetwork: Handler<'network.create'> = async ({ store, random }, request) => {
+  const spec = { ...request.spec, Labels: request.spec.Labels ?? {}, Driver: request.spec.Driver || 'overlay' };
+  if (isPredefined(spec.Name)) {
     throw new ClusterError('permission_denied', `operation is not permitted on predefined ${spec.Name} network`);
   }
-  checkName(spec.Name);
-  checkBuilt(spec);
+  checkNetworkSpec(spec);
   const id = newId(random);
   await store.transact((tx) => {
     if (tx.networkByName(spec.Name) !== undefined) {
       throw new ClusterError('already_exists', `network with name ${spec.Name} already exists`);
     }
-    tx.create('network', { id, spec: { ...spec, Labels: spec.Labels ?? {} } });
+    if (tx.count('network') >= networksMax) {
+      throw new ClusterError('failed_precondition', `too many networks (${networksMax}): remove some first`);
+    }
+    checkFree(tx, spec);
+    tx.create('network', { id, spec });
   });
-  return { id, warnings: [networkWarning] };
+  return { id, warnings: [] };
 };
 
-function checkBuilt(spec: NetworkSpec): void {
-  if (spec.Driver !== 'overlay') throw unsupported(`network driver "${spec.Driver}" is`);
-  const stack = spec.Labels?.[stackLabel];
-  if (stack === undefined || spec.Name !== `${stack}_default`) throw unsupported('overlay networks are');
-  if (spec.Attachable) throw unsupported('attachable networks are');
-  if (spec.Internal) throw unsupported('internal networks are');
-  if (spec.Ingress) throw unsupported('ingress networks are');
-  if (spec.ConfigOnly || spec.ConfigFrom?.Network) throw unsupported('networks of configurations are');
-  if (spec.EnableIPv6) throw unsupported('IPv6 networks are');
-  if (spec.EnableIPv4 === false) throw unsupported('networks without IPv4 are');
-  if (spec.Scope && spec.Scope !== 'swarm') throw unsupported(`networks of scope "${spec.Scope}" are`);
-  const option = Object.keys(spec.Options ?? {})[0];
-  if (option !== undefined) throw unsupported(`network option "${option}" is`);
-  const ipam = spec.IPAM;
-  if (ipam?.Driver && ipam.Driver !== 'default') throw unsupported(`IPAM driver "${ipam.Driver}" is`);
-  if ((ipam?.Config ?? []).length > 0 || Object.keys(ipam?.Options ?? {}).length > 0) {
-    throw unsupported('subnets and other IPAM settings of networks are');
+/** Its subnets and its VXLAN id, if it asks for some, are nobody else's, but for subnets that it wants to share. */
+function checkFree(view: ClusterView, spec: NetworkSpec): void {
+  const blocks = blocksOf((spec.IPAM?.Config ?? []).map(({ Subnet = '' }) => Subnet));
+  const isShared = spec.Options?.[sharedSubnetOption] === 'true';
+  const vni = Number(spec.Options?.[vxlanIdOption] ?? 0);
+  const { gatewayPools, ingressPool } = clusterNetworkOf(view.cluster());
+  checkApart(blocks, blocksOf(gatewayPools), "the cluster's pool for gateways");
+  checkApart(blocks, blocksOf([ingressPool]), "the cluster's pool for published ports");
+  if (blocks.length === 0 && vni === 0) return;
+  for (const other of view.list('network')) {
+    if (!isShared) checkApart(blocks, subnetsOf(other), `network ${other.spec.Name}`);
+    const taken = other.allocation?.vni ?? Number(other.spec.Options?.[vxlanIdOption] ?? 0);
+    if (vni !== 0 && taken === vni) throw invalid(`VXLAN id ${vni} is in use by network ${other.spec.Name}`);
   }
+}
+
+function checkApart(blocks: readonly Block[], others: readonly Block[], owner: string): void {
+  for (const block of blocks) {
+    const other = others.find((one) => overlaps(one, block));
+    if (other === undefined) continue;
+    throw invalid(
+      `invalid pool request: Pool overlaps with other one on this address space: ${formatBlock(block)} overlaps with ${formatBlock(other)} of ${owner}`,
+    );
+  }
+}
+
+const known = new WeakMap<object, readonly Block[]>();
+
+/** What it has been given; before that, what it asked for. Kept, because each new network is compared with all others. */
+export function subnetsOf({ spec, allocation }: Network): readonly Block[] {
+  const key = allocation ?? spec;
+  const kept = known.get(key);
+  if (kept !== undefined) return kept;
+  const given = allocation?.subnets.map(({ subnet }) => subnet);
+  const blocks = blocksOf(given ?? (spec.IPAM?.Config ?? []).map(({ Subnet = '' }) => Subnet));
+  known.set(key, blocks);
+  return blocks;
+}
+
+function blocksOf(texts: readonly string[]): readonly Block[] {
+  return texts.map(parseBlock).filter((block) => block !== undefined);
 }
 
 export const removeNetwork: Handler<'network.remove'> = async ({ store }, request) => {
   await store.transact((tx) => {
-    if (predefined.has(request.id)) {
+    if (isPredefined(request.id)) {
       throw new ClusterError('permission_denied', `${request.id} is a pre-defined network and cannot be removed`);
     }
     const network = lookup(tx, 'network', request.id);
@@ -67,16 +96,12 @@ export const removeNetwork: Handler<'network.remove'> = async ({ store }, reques
 
 /** A service, or a task that still runs and is meant to. Tasks of removed services stop on their own. */
 function checkUnused(view: ClusterView, networkId: string): void {
-  for (const service of view.list('service')) {
-    if (service.spec.TaskTemplate.Networks?.some((network) => network.Target === networkId)) {
-      throw new ClusterError('failed_precondition', `network ${networkId} is in use by service ${service.id}`);
-    }
+  for (const service of view.servicesUsingNetwork(networkId)) {
+    throw new ClusterError('failed_precondition', `network ${networkId} is in use by service ${service.id}`);
   }
-  for (const task of view.list('task')) {
+  for (const task of view.tasksUsingNetwork(networkId)) {
     if (task.desired > TaskState.running || isTerminal(task.status.state)) continue;
     if (view.get('service', task.serviceId) === undefined) continue;
-    if (task.spec.Networks?.some((network) => network.Target === networkId)) {
-      throw new ClusterError('failed_precondition', `network ${networkId} is in use by task ${task.id}`);
-    }
+    throw new ClusterError('failed_precondition', `network ${networkId} is in use by task ${task.id}`);
   }
 }

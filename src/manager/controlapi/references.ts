@@ -1,27 +1,20 @@
-/** What a service refers to: secrets, configs and networks exist, and the files they become do not collide. */
-import { ClusterError } from '../../lib/errors.ts';
-import { find } from '../../model/lookup.ts';
-import type {
-  ConfigReference,
-  FileTarget,
-  NetworkAttachmentConfig,
-  SecretReference,
-  ServiceSpec,
-} from '../../model/spec.ts';
+/**
+ * What a service shares with others: secrets, configs and networks exist, the files they become do not collide, and its published
+ * ports are free.
+ */
+import type { ConfigReference, FileTarget, SecretReference, ServiceSpec } from '../../model/spec.ts';
 import type { ClusterView } from '../../model/view.ts';
+import { checkPortsFree, resolveNetworks } from './attachments.ts';
 import { invalid, unsupported } from './context.ts';
-import { networkWarning } from './network.ts';
 
-/** The spec as stored: networks by id, and the warnings to answer with. */
-export function resolveReferences(view: ClusterView, spec: ServiceSpec): { spec: ServiceSpec; warnings: string[] } {
+/** The spec as stored: networks by id. `serviceId`: the service that it is for, absent for a new one. */
+export function resolveReferences(view: ClusterView, spec: ServiceSpec, serviceId?: string): ServiceSpec {
   const container = spec.TaskTemplate.ContainerSpec;
   checkSecrets(view, container.Secrets ?? []);
   checkConfigs(view, container.Configs ?? []);
-  const wanted = spec.TaskTemplate.Networks;
-  if (wanted === undefined) return { spec, warnings: [] };
-  const networks = wanted.map((network) => resolveNetwork(view, network));
-  const resolved = { ...spec, TaskTemplate: { ...spec.TaskTemplate, Networks: networks } };
-  return { spec: resolved, warnings: networks.length > 0 ? [networkWarning] : [] };
+  checkPortsFree(view, spec, serviceId);
+  const networks = resolveNetworks(view, spec);
+  return networks === undefined ? spec : { ...spec, TaskTemplate: { ...spec.TaskTemplate, Networks: networks } };
 }
 
 function checkSecrets(view: ClusterView, references: readonly SecretReference[]): void {
@@ -70,17 +63,4 @@ function checkNoneMissing(kind: string, missing: readonly { readonly name: strin
   if (missing.length === 0) return;
   const names = missing.map(({ name }) => name).join(', ');
   throw invalid(`${kind}${missing.length > 1 ? 's' : ''} not found: ${names}`);
-}
-
-const builtinNetworks = new Set(['host', 'none', 'bridge', 'ingress']);
-
-/** Clients send a network's id or, as `docker stack deploy` does, its name. */
-function resolveNetwork(view: ClusterView, wanted: NetworkAttachmentConfig): NetworkAttachmentConfig {
-  const name = wanted.Target;
-  if (name === 'ingress') throw invalid('Service cannot be explicitly attached to the ingress network "ingress"');
-  if (builtinNetworks.has(name)) throw unsupported(`services on the network "${name}" are`);
-  if (Object.keys(wanted.DriverOpts ?? {}).length > 0) throw unsupported('driver options of network attachments are');
-  const network = find(view, 'network', wanted.Target);
-  if (network === undefined) throw new ClusterError('not_found', `network ${wanted.Target} not found`);
-  return { ...wanted, Target: network.id };
 }

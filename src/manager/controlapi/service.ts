@@ -8,6 +8,7 @@ import { revisionsOf } from '../../model/revisions.ts';
 import type { ServiceMode, ServiceSpec } from '../../model/spec.ts';
 import { manualRollbackMessage, respecced, rolledBack } from '../../model/update.ts';
 import type { Store, Transaction } from '../store/port.ts';
+import { restAddresses } from '../store/resting.ts';
 import { dropRevisions, keepRevision } from '../store/revisions.ts';
 import { checkVersion, type Handler, invalid } from './context.ts';
 import { inventName, nameTaken } from './names.ts';
@@ -21,9 +22,9 @@ export const createService: Handler<'service.create'> = async ({ store, random }
     const given = normal({ ...request.spec, Name: name });
     checkServiceSpec(given);
     if (tx.serviceByName(name) !== undefined) throw nameTaken('service', name);
-    const { spec, warnings } = resolveReferences(tx, given);
+    const spec = resolveReferences(tx, given);
     tx.create('service', { id, spec, specVersion: 1, ...jobStatusAfter(undefined, spec, tx.now) });
-    return { id, warnings: [...warnings, ...updateWarnings(spec)] };
+    return { id, warnings: updateWarnings(spec) };
   });
 };
 
@@ -35,11 +36,11 @@ export const updateService: Handler<'service.update'> = async ({ store }, reques
     checkVersion(service, request.version);
     checkImmutable(service, given);
     checkServiceSpec(given);
-    const { spec, warnings } = resolveReferences(tx, given);
+    const spec = resolveReferences(tx, given, service.id);
     const draft = respecced(service, spec, tx.now);
     if (draft.revision !== service.revision) keepRevision(tx, service);
     tx.update('service', draft);
-    return { warnings: [...warnings, ...updateWarnings(spec)] };
+    return { warnings: updateWarnings(spec) };
   });
 };
 
@@ -55,11 +56,11 @@ function rollBack(
   return store.transact((tx) => {
     const service = lookup(tx, 'service', request.id);
     checkVersion(service, request.version);
-    const { spec, warnings } = resolveReferences(tx, choose(tx, service));
+    const spec = resolveReferences(tx, choose(tx, service), service.id);
     keepRevision(tx, service);
     const rollback = { spec, message: manualRollbackMessage, startedAt: tx.now, by: 'user' } as const;
     tx.update('service', rolledBack(service, rollback, tx.now));
-    return { warnings: [...warnings, ...updateWarnings(spec)] };
+    return { warnings: updateWarnings(spec) };
   });
 }
 
@@ -88,8 +89,9 @@ export function updateWarnings({ UpdateConfig, EndpointSpec }: ServiceSpec): str
 
 export const removeService: Handler<'service.remove'> = async ({ store }, request) => {
   await store.transact((tx) => {
-    const { id } = lookup(tx, 'service', request.id);
+    const { id, endpoint } = lookup(tx, 'service', request.id);
     dropRevisions(tx, id);
+    restAddresses(tx, endpoint?.vips ?? []);
     tx.remove('service', id);
   });
   return {};

@@ -1,6 +1,14 @@
 import { durationMs } from '../../model/duration.ts';
+import { parseAddress } from '../../model/ip.ts';
 import { isJobSpec } from '../../model/job.ts';
-import { failoverDelayLabel, failoverDelayMaxMs, progressDeadlineLabel } from '../../model/service-labels.ts';
+import { hostIpOf, publishMode } from '../../model/ports.ts';
+import {
+  drainDelayLabel,
+  drainDelayMaxMs,
+  failoverDelayLabel,
+  failoverDelayMaxMs,
+  progressDeadlineLabel,
+} from '../../model/service-labels.ts';
 import type {
   EndpointSpec,
   GenericResource,
@@ -19,6 +27,8 @@ import { invalid, unsupported } from './context.ts';
 import { checkName } from './names.ts';
 
 const replicasMax = 100_000;
+/** As many as there are automatic ones. */
+const portsMax = 2_768;
 const cpuMin = 1_000_000;
 const memoryMin = 4 * 1024 * 1024;
 
@@ -30,6 +40,7 @@ export function checkServiceSpec(spec: ServiceSpec): void {
   checkUpdateConfig(spec.UpdateConfig);
   checkUpdateConfig(spec.RollbackConfig);
   checkProgressDeadline(spec.Labels);
+  checkDrainDelay(spec.Labels);
   checkEndpointSpec(spec.EndpointSpec);
 }
 
@@ -144,27 +155,51 @@ function checkProgressDeadline(labels: ServiceSpec['Labels']): void {
     throw invalid(`label ${progressDeadlineLabel}: invalid duration "${text}"`);
 }
 
+function checkDrainDelay(labels: ServiceSpec['Labels']): void {
+  const text = Object.hasOwn(labels, drainDelayLabel) ? labels[drainDelayLabel] : undefined;
+  if (text === undefined) return;
+  const delayMs = durationMs(text);
+  if (delayMs === undefined) throw invalid(`label ${drainDelayLabel}: invalid duration "${text}"`);
+  if (delayMs > drainDelayMaxMs) throw invalid(`label ${drainDelayLabel}: at most 60s, not "${text}"`);
+}
+
 function checkEndpointSpec(endpoint: EndpointSpec | undefined): void {
   const mode = endpoint?.Mode ?? '';
   const ports = endpoint?.Ports ?? [];
   if (!['', 'vip', 'dnsrr'].includes(mode)) throw invalid(`invalid resolution mode: "${mode}"`);
+  if (ports.length > portsMax)
+    throw invalid(`EndpointSpec: too many published ports: ${ports.length}, at most ${portsMax}`);
   const taken = new Set<string>();
   for (const port of ports) {
     checkPort(port);
-    if ((port.PublishMode || 'ingress') === 'ingress' && mode === 'dnsrr') {
+    if (publishMode(port) === 'ingress' && mode === 'dnsrr') {
       throw invalid("EndpointSpec: port published with ingress mode can't be used with dnsrr mode");
     }
     const key = `${port.Protocol || 'tcp'}/${port.PublishedPort ?? 0}`;
-    if (port.PublishedPort && taken.has(key)) throw invalid('EndpointSpec: duplicate published ports provided');
-    taken.add(key);
+    const keys = [key, `${key}/${hostIpOf(port) ?? ''}`];
+    const isTaken = hostIpOf(port) === undefined ? taken.has(key) : taken.has(`${key}/`) || taken.has(keys[1] ?? '');
+    if (port.PublishedPort && isTaken) throw invalid('EndpointSpec: duplicate published ports provided');
+    for (const each of keys) taken.add(each);
   }
-  if (mode === 'dnsrr') throw unsupported('endpoint mode dnsrr is');
-  for (const port of ports) {
-    if ((port.PublishMode || 'ingress') === 'ingress') {
-      throw unsupported('ingress-mode published ports are', '; use mode=host');
-    }
-    if (!port.PublishedPort) throw unsupported('host-mode ports without a published port are');
-    if (port.Protocol === 'sctp') throw unsupported('published ports of protocol sctp are');
+  for (const port of ports) checkPublishable(port);
+}
+
+function checkPublishable(port: PortConfig): void {
+  if (port.Protocol === 'sctp') throw unsupported('published ports of protocol sctp are');
+  if (publishMode(port) === 'host' && !port.PublishedPort) {
+    throw unsupported('host-mode ports without a published port are', ': choose one');
+  }
+  if (port.HostIP && parseAddress(port.HostIP) === undefined) {
+    throw invalid(`EndpointSpec: invalid host IP: "${port.HostIP}"`);
+  }
+  if (!port.Source) return;
+  if (!['preserve', 'masquerade', 'local'].includes(port.Source)) {
+    throw invalid(
+      `EndpointSpec: invalid source of port ${port.TargetPort}: "${port.Source}", it must be one of preserve, masquerade, local`,
+    );
+  }
+  if (publishMode(port) === 'host') {
+    throw invalid(`EndpointSpec: the source of port ${port.TargetPort} cannot be chosen: it is published in host mode`);
   }
 }
 

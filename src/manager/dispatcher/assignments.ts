@@ -29,14 +29,17 @@ interface Contents {
 
 export class Assignments {
   readonly #nodeId: string;
+  readonly #held: (taskId: string) => boolean;
   readonly #sent = new Map<string, Sent>();
   /** How many sent tasks need it. */
   readonly #secretUses = new Map<string, number>();
   readonly #configUses = new Map<string, number>();
   #sequence = 0;
 
-  constructor(nodeId: string) {
+  /** `held`: the task goes on for now, whatever is desired. */
+  constructor(nodeId: string, held: (taskId: string) => boolean = () => false) {
     this.#nodeId = nodeId;
+    this.#held = held;
   }
 
   /** Everything the node should have. */
@@ -63,7 +66,7 @@ export class Assignments {
     // Uses are counted up before they are counted down, so that a secret which changes hands is neither sent again nor taken away.
     const released: Sent[] = [];
     for (const taskId of taskIds) {
-      const task = view.get('task', taskId);
+      const task = this.#asTold(view.get('task', taskId));
       const before = this.#sent.get(taskId);
       if (task === undefined || !belongs(task, this.#nodeId)) {
         if (before === undefined) continue;
@@ -80,6 +83,12 @@ export class Assignments {
     }
     for (const sent of released) this.#release(sent, contents);
     return contents;
+  }
+
+  #asTold(task: Task | undefined): Task | undefined {
+    if (task === undefined || task.desired <= TaskState.complete || isTerminal(task.status.state)) return task;
+    if (!this.#held(task.id)) return task;
+    return { ...task, desired: task.jobIteration === undefined ? TaskState.running : TaskState.complete };
   }
 
   #take(view: ClusterView, { secrets, configs }: Sent, contents: Contents): void {
@@ -132,7 +141,8 @@ function assignedTask(task: Task): AssignedTask {
   const { id, serviceId, serviceName, serviceLabels, slot, nodeId, spec, specVersion, endpoint, desired, status } =
     task;
   const generic = task.genericResources === undefined ? {} : { genericResources: task.genericResources };
-  const rest = { spec, specVersion, endpoint, desired, status, ...generic };
+  const attached = task.attachments === undefined ? {} : { attachments: task.attachments };
+  const rest = { spec, specVersion, endpoint, desired, status, ...generic, ...attached };
   return { id, serviceId, serviceName, serviceLabels, slot, nodeId, ...rest };
 }
 
@@ -165,7 +175,8 @@ function split(contents: Contents): readonly Contents[] {
 /** What can be large in a task, in characters. */
 function sizeOf(task: AssignedTask): number {
   const { Env = [], Args = [], Command = [] } = task.spec.ContainerSpec;
-  return [...Env, ...Args, ...Command].reduce((sum, text) => sum + text.length, 1000);
+  const base = 1000 + 100 * (task.attachments?.length ?? 0);
+  return [...Env, ...Args, ...Command].reduce((sum, text) => sum + text.length, base);
 }
 
 function count(uses: Map<string, number>, id: string): number {

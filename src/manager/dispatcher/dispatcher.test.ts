@@ -22,7 +22,7 @@ describe('dispatcher: registration', () => {
     const cluster = await clusterWithNode();
     const session = rawSession(cluster, 'n1');
     await session.hello();
-    expect(kinds(session.received)).toEqual(['welcome', 'managers', 'role', 'assignments']);
+    expect(kinds(session.received)).toEqual(['welcome', 'managers', 'role', 'network', 'assignments']);
     expect(session.received[0]).toMatchObject({ heartbeatMs: 1000 });
     await cluster.clock.advance(10);
     const node = cluster.store.view.get('node', 'n1');
@@ -345,7 +345,7 @@ describe('dispatcher: assignments', () => {
       tx.create('node', { ...nodeDraft('m2'), manager: { raftId: 2, addr: 'm2:2377' } });
     });
     await cluster.clock.runUntilIdle();
-    expect(session.received.slice(4)).toEqual([
+    expect(session.received.filter(({ kind }) => kind === 'managers' || kind === 'role').slice(2)).toEqual([
       { kind: 'managers', peers: cluster.managers },
       { kind: 'role', role: 'manager' },
     ]);

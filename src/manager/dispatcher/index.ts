@@ -22,8 +22,9 @@ import type { CommitEvent, LeaderLoop, Store } from '../store/port.ts';
 import { Assignments } from './assignments.ts';
 import { StatusIntake } from './intake.ts';
 import { Liveness } from './liveness.ts';
+import { Networks } from './network/index.ts';
 import { NodeWriter } from './node-writer.ts';
-import { type LogMessage, Session, type SessionEvents } from './session.ts';
+import { type LogMessage, type NetworkAck, Session, type SessionEvents } from './session.ts';
 
 export type { LogMessage } from './session.ts';
 
@@ -115,6 +116,7 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
   readonly #liveness: Liveness;
   readonly #writer: NodeWriter;
   readonly #intake: StatusIntake;
+  readonly #networks: Networks;
   readonly #push: Loop;
   readonly #nodes = new Map<string, Registered>();
   /** Streams before their hello. */
@@ -125,6 +127,7 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
   readonly #dirty = new Set<string>();
   readonly #logHandlers = new Set<(nodeId: string, message: LogMessage) => void>();
   readonly #sessionHandlers = new Set<(change: SessionChange) => void>();
+  #networksDirty = false;
   #managersDirty = false;
   #managersSent = '';
   #running = false;
@@ -137,6 +140,16 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
     this.#liveness = new Liveness(clock, (nodeId) => this.#silent(nodeId));
     this.#writer = new NodeWriter(store, { clock, log });
     this.#intake = new StatusIntake({ store, clock, log, waitingMax: this.#limits.waitingStatusesMax });
+    this.#networks = new Networks({
+      view: store.view,
+      clock,
+      send: (nodeId, set) => this.sendTo(nodeId, { kind: 'network', set }),
+      writeProblems: (nodeId, networkProblems) => this.#writer.write(nodeId, { networkProblems }),
+      released: (taskId, nodeId) => {
+        this.#taskChanged(nodeId, taskId);
+        this.#push.trigger();
+      },
+    });
     this.#push = new Loop(
       clock,
       () => this.#pushChanges(),
@@ -148,6 +161,7 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
     if (this.#running) return;
     this.#running = true;
     this.#unsubscribe = this.#options.store.subscribe((commit) => this.#record(commit));
+    this.#networks.start();
     // The sessions were the last leader's: whoever was thought alive has one short window to register here.
     for (const node of this.#options.store.view.list('node')) {
       const { state } = node.status;
@@ -161,6 +175,7 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
     this.#running = false;
     this.#unsubscribe();
     this.#liveness.clear();
+    this.#networks.stop();
     for (const session of [...this.#unregistered, ...[...this.#nodes.values()].map((node) => node.session)]) {
       session.send({ kind: 'redirect', leader: null });
       session.close();
@@ -226,7 +241,8 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
       .get(nodeId)
       ?.session.close(new ClusterError('cancelled', 'replaced by a newer session of the same node'));
     const heartbeatMs = this.#periodMs();
-    const assignments = new Assignments(nodeId);
+    const sets = this.#networks.register(nodeId);
+    const assignments = new Assignments(nodeId, (taskId) => this.#networks.holds(taskId));
     this.#nodes.set(nodeId, { session, assignments, dirty: new Set(), role: node.role, heartbeatMs });
     this.#liveness.watch(nodeId, this.#graceMs(heartbeatMs));
     this.#writer.write(nodeId, {
@@ -238,6 +254,7 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
     session.send({ kind: 'welcome', session: newId(random), heartbeatMs });
     session.send({ kind: 'managers', peers: this.#options.managers() });
     session.send({ kind: 'role', role: node.role });
+    for (const set of sets) session.send({ kind: 'network', set });
     for (const set of assignments.full(store.view)) session.send({ kind: 'assignments', set });
     this.#tell({ kind: 'opened', nodeId });
     log.debug('node registered', { node: nodeId, addr: session.peerAddress });
@@ -276,6 +293,11 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
     });
   }
 
+  networkAck(session: Session, { version, problems }: NetworkAck): void {
+    if (this.#alive(session) === undefined) return;
+    this.#networks.acknowledged(session.nodeId, version, problems);
+  }
+
   log(session: Session, message: LogMessage): void {
     if (this.#alive(session) === undefined) return;
     for (const handle of this.#logHandlers) handle(session.nodeId, message);
@@ -285,6 +307,7 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
     this.#heard(session);
     if (this.#nodes.get(session.nodeId)?.session !== session) return;
     this.#nodes.delete(session.nodeId);
+    this.#networks.left(session.nodeId);
     if (error !== undefined)
       this.#options.log.debug('session ended', { node: session.nodeId, reason: messageOf(error) });
     this.#tell({ kind: 'ended', nodeId: session.nodeId });
@@ -355,10 +378,11 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
 
   #record(commit: CommitEvent): void {
     for (const event of commit.events) this.#recordEvent(event);
-    if (this.#dirty.size > 0 || this.#managersDirty) this.#push.trigger();
+    if (this.#dirty.size > 0 || this.#managersDirty || this.#networksDirty) this.#push.trigger();
   }
 
   #recordEvent(event: ChangeEvent): void {
+    if (this.#networks.record(event)) this.#networksDirty = true;
     if (event.table === 'task') {
       const id = event.after?.id ?? event.before?.id ?? '';
       this.#taskChanged(event.after?.nodeId ?? '', id);
@@ -393,6 +417,7 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
   #pushChanges(): void {
     const { view } = this.#options.store;
     if (this.#managersDirty) this.#pushManagers();
+    if (this.#networksDirty) this.#pushNetworks();
     const nodeIds = [...this.#dirty];
     this.#dirty.clear();
     for (const nodeId of nodeIds) {
@@ -403,6 +428,12 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
       node.dirty.clear();
       for (const set of node.assignments.incremental(view, taskIds)) node.session.send({ kind: 'assignments', set });
     }
+  }
+
+  /** Before the tasks: what is taken out of the maps holds back their stop. */
+  #pushNetworks(): void {
+    this.#networksDirty = false;
+    this.#networks.push();
   }
 
   #pushRole(registered: Registered, node: Node | undefined): void {

@@ -151,15 +151,16 @@ function cleanStatus(status: TaskStatus): TaskStatus {
   };
 }
 
-function cleanContainer({ containerId, pid, exitCode }: ContainerStatus): ContainerStatus {
-  return { containerId, pid, exitCode };
+function cleanContainer({ containerId, pid, exitCode, gateway }: ContainerStatus): ContainerStatus {
+  return { containerId, pid, exitCode, ...(gateway === undefined ? {} : { gateway }) };
 }
 
-function cleanPort({ Protocol, TargetPort, PublishedPort, PublishMode }: PortConfig): PortConfig {
+function cleanPort({ Protocol, TargetPort, PublishedPort, PublishMode, HostIP }: PortConfig): PortConfig {
   return {
     ...(Protocol === undefined ? {} : { Protocol }),
     TargetPort,
     ...(PublishedPort === undefined ? {} : { PublishedPort }),
     ...(PublishMode === undefined ? {} : { PublishMode }),
+    ...(HostIP === undefined ? {} : { HostIP }),
   };
 }

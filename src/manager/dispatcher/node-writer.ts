@@ -2,15 +2,16 @@ import type { Clock } from '../../lib/clock.ts';
 import { messageOf } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import { Loop } from '../../lib/loop.ts';
-import type { NodeDescription, NodeState } from '../../model/objects.ts';
+import type { NetworkProblem, NodeDescription, NodeState, NodeStatus } from '../../model/objects.ts';
 import type { Store, Transaction } from '../store/port.ts';
 
+/** What is absent is to stay as it is. */
 export interface NodeWish {
-  readonly state: NodeState;
-  readonly message: string;
-  /** Absent: as it is. */
+  readonly state?: NodeState;
+  readonly message?: string;
   readonly addr?: string;
   readonly description?: NodeDescription;
+  readonly networkProblems?: readonly NetworkProblem[];
 }
 
 const retryMs = 500;
@@ -69,13 +70,25 @@ export class NodeWriter {
 function apply(tx: Transaction, nodeId: string, wish: NodeWish | undefined): void {
   const node = tx.get('node', nodeId);
   if (node === undefined || wish === undefined) return;
-  const { state, message, addr = node.status.addr, description = node.description } = wish;
-  const sameStatus = node.status.state === state && node.status.message === message && node.status.addr === addr;
-  if (sameStatus && JSON.stringify(node.description) === JSON.stringify(description)) return;
+  const { networkProblems: reported = [], ...rest } = node;
+  const { state = node.status.state, message = node.status.message, addr = node.status.addr } = wish;
+  const { description = node.description, networkProblems = reported } = wish;
   const since = node.status.state === state ? node.status.since : tx.now;
+  const status = { state, message, addr, since };
+  if (same([status, description, networkProblems], [node.status, node.description, reported])) return;
   tx.update('node', {
-    ...node,
-    status: { state, message, addr, since },
+    ...rest,
+    status,
     ...(description === undefined ? {} : { description }),
+    ...(networkProblems.length === 0 ? {} : { networkProblems }),
   });
+}
+
+function same(
+  [status, ...others]: readonly [NodeStatus, ...unknown[]],
+  [storedStatus, ...stored]: readonly [NodeStatus, ...unknown[]],
+): boolean {
+  const { state, message, addr } = storedStatus;
+  const sameStatus = status.state === state && status.message === message && status.addr === addr;
+  return sameStatus && JSON.stringify(others) === JSON.stringify(stored);
 }

@@ -11,6 +11,7 @@ import {
 import type { NodeDescription } from '../../model/objects.ts';
 import type { Identity } from '../../rpc/port.ts';
 
+export type NetworkAck = Extract<AgentMessage, { kind: 'networkAck' }>;
 export type LogMessage = Extract<AgentMessage, { kind: 'log' | 'logEnd' }>;
 
 /** What the dispatcher does about what a session hears. A thrown ClusterError ends the session with it. */
@@ -20,6 +21,7 @@ export interface SessionEvents {
   beat(session: Session): void;
   leaving(session: Session): void;
   status(session: Session, reports: readonly TaskReport[]): void;
+  networkAck(session: Session, message: NetworkAck): void;
   log(session: Session, message: LogMessage): void;
   closed(session: Session, error: Error | undefined): void;
 }
@@ -97,6 +99,8 @@ export class Session {
         if (message.reports.length > reportsPerMessageMax)
           throw new ClusterError('invalid', 'too many task statuses in one message');
         return this.#events.status(this, message.reports);
+      case 'networkAck':
+        return this.#events.networkAck(this, message);
       case 'log':
       case 'logEnd':
         return this.#events.log(this, message);

@@ -1,14 +1,17 @@
 /**
  * Deletes tasks that nobody needs: those marked for removal once they are stopped, and the oldest of a slot's history.
- * The newest task of a slot always stays: it remembers what the restart policy decided.
+ * The newest task of a slot always stays: it remembers what the restart policy decided. A task that had addresses stays until these
+ * have rested: it is how a new leader knows of them.
  */
 import type { Cancel } from '../../lib/clock.ts';
+import { DueQueue } from '../../lib/due.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { Loop } from '../../lib/loop.ts';
 import { Pace } from '../../lib/pace.ts';
 import { effectiveRestartPolicy } from '../../model/defaults.ts';
+import { addressRestMs } from '../../model/network.ts';
 import type { Service, Task } from '../../model/objects.ts';
-import { TaskState } from '../../model/task-state.ts';
+import { isTerminal, TaskState } from '../../model/task-state.ts';
 import type { ClusterView } from '../../model/view.ts';
 import type { LeaderLoop } from '../store/port.ts';
 import { parsePlaceKey, placeKey, placeOf, tasksAt } from './place.ts';
@@ -33,12 +36,21 @@ export function decideReap(tasks: readonly Task[], service: Service | undefined,
   return [...unwanted, ...old.slice(0, excess)];
 }
 
+/** When the task may be deleted, as far as its addresses go. */
+export function addressesRestUntil({ attachments = [], status, meta }: Task): number {
+  return attachments.length > 0 && isTerminal(status.state) ? meta.updatedAt + addressRestMs : 0;
+}
+
 export class ReaperLoop implements LeaderLoop {
   readonly name = 'reaper';
   readonly #options: OrchestratorOptions;
   readonly #loop: Loop;
   /** See `placeKey`. */
   readonly #places = new Set<string>();
+  /** Places with tasks that are to be deleted, but not yet. */
+  readonly #resting = new DueQueue<string>();
+  #cancelTimer: Cancel = () => {};
+  #timerAt: number | undefined;
   /** Everything is to be looked at. */
   #isNew = true;
   #stopped = false;
@@ -72,6 +84,7 @@ export class ReaperLoop implements LeaderLoop {
     this.#unsubscribe();
     this.#cancelRetry();
     await this.#loop.stop();
+    this.#cancelTimer();
   }
 
   #mark(task: Task): void {
@@ -97,17 +110,44 @@ export class ReaperLoop implements LeaderLoop {
       this.#isNew = false;
       await this.#markAll(pace);
     }
+    for (const key of this.#resting.take(clock.now())) this.#places.add(key);
     const keys = [...this.#places];
     this.#places.clear();
     const dirty: string[] = [];
     for (const key of keys) {
-      if (reapable(store.view, key).length > 0) dirty.push(key);
+      if (this.#isReapable(key)) dirty.push(key);
       const pause = pace.spend();
       if (pause !== undefined) await pause;
     }
-    if (dirty.length === 0 || this.#stopped) return;
+    if (this.#stopped) return;
+    this.#setTimer();
+    if (dirty.length === 0) return;
     await store.batch(dirty, (tx, key) => {
-      for (const task of reapable(tx, key)) tx.remove('task', task.id);
+      for (const task of reapable(tx, key)) if (addressesRestUntil(task) <= tx.now) tx.remove('task', task.id);
+    });
+  }
+
+  /** True where something can be deleted now; what has to rest is looked at again. */
+  #isReapable(key: string): boolean {
+    const { store, clock } = this.#options;
+    const now = clock.now();
+    const due = reapable(store.view, key).map(addressesRestUntil);
+    const later = due.filter((at) => at > now);
+    if (later.length > 0) this.#resting.add(Math.min(...later), key);
+    return later.length < due.length;
+  }
+
+  /** One timer, for the earliest of all places. */
+  #setTimer(): void {
+    const at = this.#resting.next;
+    if (at === this.#timerAt) return;
+    this.#cancelTimer();
+    this.#timerAt = at;
+    if (at === undefined) return;
+    const { clock } = this.#options;
+    this.#cancelTimer = clock.timer(Math.max(0, at - clock.now()), () => {
+      this.#timerAt = undefined;
+      this.#loop.trigger();
     });
   }
 

@@ -1,5 +1,6 @@
 /** Making and judging tasks of a service. */
 import { sameEndpoint, sameTaskSpec } from '../../model/equal.ts';
+import { needsAllocation } from '../../model/network.ts';
 import type { Node, Service, Task, UpdateOrder } from '../../model/objects.ts';
 import type { EndpointSpec, TaskSpec } from '../../model/spec.ts';
 import type { DesiredState } from '../../model/task-state.ts';
@@ -58,7 +59,9 @@ export function newTask(birth: Birth): Draft<'task'> {
     serviceLabels,
     endpoint,
     desired,
-    status: { state: TaskState.pending, timestamp: now, message: 'pending task scheduling', err: '' },
+    status: needsAllocation(spec, endpoint)
+      ? { state: TaskState.new, timestamp: now, message: 'waiting for network addresses', err: '' }
+      : { state: TaskState.pending, timestamp: now, message: 'pending task scheduling', err: '' },
     restarts,
     ...(failures === 0 ? {} : { failures }),
     ...(notBefore === undefined ? {} : { notBefore }),

@@ -1,4 +1,6 @@
 /** The tables and their indexes: the committed state of a replica, and the small overlay of a transaction. */
+
+import { networksOf } from '../../model/network.ts';
 import type { Cluster, Config, Network, Node, Secret, Service, TableName, Tables, Task } from '../../model/objects.ts';
 import { tableNames } from '../../model/objects.ts';
 import type { ClusterView } from '../../model/view.ts';
@@ -32,6 +34,8 @@ export class State implements ClusterView {
   #byHostname = new GroupIndex<Node>((node) => node.description?.hostname ?? '');
   #bySecret = new ReferenceIndex<Service>(secretsOf);
   #byConfig = new ReferenceIndex<Service>(configsOf);
+  #byNetwork = new ReferenceIndex<Service>((service) => networksOf(service.spec.TaskTemplate));
+  #tasksByNetwork = new ReferenceIndex<Task>((task) => networksOf(task.spec));
 
   /** Adds or replaces. The caller has checked that a unique key is free. */
   put(table: TableName, row: Row): void {
@@ -62,6 +66,8 @@ export class State implements ClusterView {
     this.#byHostname = other.#byHostname;
     this.#bySecret = other.#bySecret;
     this.#byConfig = other.#byConfig;
+    this.#byNetwork = other.#byNetwork;
+    this.#tasksByNetwork = other.#tasksByNetwork;
   }
 
   get<T extends TableName>(table: T, id: string): Tables[T] | undefined {
@@ -132,6 +138,14 @@ export class State implements ClusterView {
     return this.#byConfig.of(configId);
   }
 
+  servicesUsingNetwork(networkId: string): Iterable<Service> {
+    return this.#byNetwork.of(networkId);
+  }
+
+  tasksUsingNetwork(networkId: string): Iterable<Task> {
+    return this.#tasksByNetwork.of(networkId);
+  }
+
   nodesByHostname(hostname: string): readonly Node[] {
     return [...this.#byHostname.of(hostname)];
   }
@@ -151,9 +165,11 @@ export class State implements ClusterView {
       this.#byService.change(before as Task | undefined, after as Task | undefined);
       this.#byNode.change(before as Task | undefined, after as Task | undefined);
       this.#bySlot.change(before as Task | undefined, after as Task | undefined);
+      this.#tasksByNetwork.change(before as Task | undefined, after as Task | undefined);
     } else if (table === 'service') {
       this.#bySecret.change(before as Service | undefined, after as Service | undefined);
       this.#byConfig.change(before as Service | undefined, after as Service | undefined);
+      this.#byNetwork.change(before as Service | undefined, after as Service | undefined);
     } else if (table === 'node') {
       this.#byHostname.change(before as Node | undefined, after as Node | undefined);
     }

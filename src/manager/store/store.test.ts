@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { ClusterError } from '../../lib/errors.ts';
 import type { Config, Node, Service, TableName, Task } from '../../model/objects.ts';
 import { tableNames } from '../../model/objects.ts';
+import type { TaskSpec } from '../../model/spec.ts';
 import { TaskState } from '../../model/task-state.ts';
 import type { Change, ClusterView } from '../../model/view.ts';
 import type { CommitEvent, Draft, Proposer } from './port.ts';
@@ -495,13 +496,22 @@ function changeOf(view: ClusterView, { table, action, id, name, pick, stale }: O
   const known = view.get(table, id)?.meta.version ?? 0;
   const expected = stale && pick === 0 ? known + 1 : known;
   const draft = {
-    task: () => task(id, { serviceId: `s${pick % 2}`, slot: pick, nodeId: pick === 1 ? '' : `n${pick}` }),
-    service: () => service(id, name, { secrets: [`x${pick}`, `x${pick % 2}`], configs: pick > 1 ? ['k'] : [] }),
+    task: () =>
+      onNetwork(pick, task(id, { serviceId: `s${pick % 2}`, slot: pick, nodeId: pick === 1 ? '' : `n${pick}` })),
+    service: () => {
+      const made = service(id, name, { secrets: [`x${pick}`, `x${pick % 2}`], configs: pick > 1 ? ['k'] : [] });
+      return { ...made, spec: { ...made.spec, TaskTemplate: onNetwork(pick, { spec: made.spec.TaskTemplate }).spec } };
+    },
     config: () => config(id, name),
     node: () => node(id, name),
   }[table as 'task']();
   const kind = action !== 'remove' && !stale ? (known === 0 ? 'create' : 'update') : action;
   return { table, action: kind, id, expected, object: draft } as Change;
+}
+
+function onNetwork<T extends { readonly spec: TaskSpec }>(pick: number, made: T): T {
+  const Networks = [{ Target: 'host' }, { Target: `net${pick}` }].slice(0, 1 + (pick % 3));
+  return { ...made, spec: { ...made.spec, Networks } };
 }
 
 function naive(view: ClusterView) {
@@ -518,6 +528,13 @@ function naive(view: ClusterView) {
     const using = (one: Service) => uses(one.spec.TaskTemplate.ContainerSpec.Secrets, `x${at}`);
     expect(sorted(view.servicesUsingSecret(`x${at}`))).toEqual(sorted(services.filter(using)));
   }
+  for (const at of [0, 1, 2, 3]) {
+    const on = (one: TaskSpec) => one.Networks?.some(({ Target }) => Target === `net${at}`) ?? false;
+    expect(sorted(view.tasksUsingNetwork(`net${at}`))).toEqual(sorted(tasks.filter((one) => on(one.spec))));
+    const attached = services.filter((one) => on(one.spec.TaskTemplate));
+    expect(sorted(view.servicesUsingNetwork(`net${at}`))).toEqual(sorted(attached));
+  }
+  expect([...view.tasksUsingNetwork('host'), ...view.servicesUsingNetwork('host')]).toEqual([]);
   const usingConfig = (one: Service) => uses(one.spec.TaskTemplate.ContainerSpec.Configs, 'k');
   expect(sorted(view.servicesUsingConfig('k'))).toEqual(sorted(services.filter(usingConfig)));
   for (const name of names) {

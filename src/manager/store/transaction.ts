@@ -201,6 +201,18 @@ export class OpenTransaction implements Transaction {
     return this.#merge('service', this.#base.servicesUsingConfig(configId), this.#over.servicesUsingConfig(configId));
   }
 
+  servicesUsingNetwork(networkId: string): Iterable<Service> {
+    return this.#merge(
+      'service',
+      this.#base.servicesUsingNetwork(networkId),
+      this.#over.servicesUsingNetwork(networkId),
+    );
+  }
+
+  tasksUsingNetwork(networkId: string): Iterable<Task> {
+    return this.#merge('task', this.#base.tasksUsingNetwork(networkId), this.#over.tasksUsingNetwork(networkId));
+  }
+
   nodesByHostname(hostname: string): readonly Node[] {
     return this.#merge('node', this.#base.nodesByHostname(hostname), this.#over.nodesByHostname(hostname));
   }

@@ -5,14 +5,14 @@ import type { AssignedTask } from '../../model/assignment.ts';
 import { hostPortsOf, stopGraceMs } from '../../model/defaults.ts';
 import type { ContainerStatus } from '../../model/objects.ts';
 import { signalNumber } from '../../model/signal.ts';
-import type { PortConfig } from '../../model/spec.ts';
+import type { PortConfig, TaskSpec } from '../../model/spec.ts';
 import type { Controller, Dependencies, Exit } from '../executor/port.ts';
-import type { Sandbox } from '../network/port.ts';
+import type { Sandbox, SandboxRequest } from '../network/port.ts';
 import { readInRoot, withRootfs } from '../storage/rootfs.ts';
 import type { ExecutorContext } from './context.ts';
 import { Status } from './gen/containerd/task.ts';
 import { type HealthPlan, healthPlan, watchHealth } from './health.ts';
-import { initProgram, outOfMemory } from './host.ts';
+import { hostNetns, initProgram, outOfMemory } from './host.ts';
 import type { LocalImage } from './image-store.ts';
 import type { TaskLog } from './logs/task-log.ts';
 import { taskMounts } from './mounts.ts';
@@ -128,7 +128,8 @@ export class ContainerController implements Controller {
     if (exit !== undefined) return { containerId: id, pid: exit.pid, exitCode: exit.exitCode };
     await this.#load();
     if (this.#record === undefined) return undefined;
-    return { containerId: id, pid: this.#pid, exitCode: 0 };
+    const { gateway } = this.#record;
+    return { containerId: id, pid: this.#pid, exitCode: 0, ...(gateway === undefined ? {} : { gateway }) };
   }
 
   ports(): readonly PortConfig[] {
@@ -145,7 +146,7 @@ export class ContainerController implements Controller {
     const { images, network } = this.#context;
     const failed = new AbortController();
     const either = AbortSignal.any([signal, failed.signal]);
-    const attached = network.attach(this.#sandboxRequest());
+    const attached = network.attach(this.#sandboxRequest(), either);
     attached.catch((error: unknown) => failed.abort(error));
     const pulled = images.ensure(this.#task.spec.ContainerSpec.Image, undefined, either);
     await Promise.allSettled([attached, pulled]);
@@ -162,13 +163,16 @@ export class ContainerController implements Controller {
     const health = healthPlan(container.Healthcheck, image.config);
     const templates = this.#templates();
     const common = { task: this.#task, image: image.config, user, host, templates, cgroupsPath, mounts };
-    const netnsPath = sandbox.netnsPath === '' ? undefined : sandbox.netnsPath;
-    const ociSpec = containerSpec({ ...common, hostname: this.#hostname(), netnsPath, initPath: this.#initPath() });
+    const isHostNetwork = sandbox.netnsPath === '';
+    const netnsPath = isHostNetwork ? hostNetns() : sandbox.netnsPath;
+    const own = { hostname: this.#hostname(), initPath: this.#initPath(), netnsPath, isHostNetwork };
+    const ociSpec = containerSpec({ ...common, ...own });
     this.#record = {
       snapshotter,
       cgroupsPath,
       stopSignal: signalNumber(container.StopSignal ?? image.config.stopSignal),
       ports: sandbox.ports,
+      ...(sandbox.gateway === undefined ? {} : { gateway: sandbox.gateway }),
       ...(health === undefined ? {} : { health }),
     };
     await states.saveContainer(id, this.#record);
@@ -199,12 +203,14 @@ export class ContainerController implements Controller {
     if (process.status === Status.CREATED) await runtime.start(id);
   }
 
-  #sandboxRequest() {
-    const { id, spec, endpoint } = this.#task;
+  #sandboxRequest(): SandboxRequest {
+    const { id, spec, endpoint, attachments } = this.#task;
     const { DNSConfig, Hosts } = spec.ContainerSpec;
     return {
       taskId: id,
       hostname: this.#hostname(),
+      mode: networkMode(spec),
+      attachments: attachments ?? [],
       hostPorts: hostPortsOf(endpoint),
       dns: {
         nameservers: DNSConfig?.Nameservers ?? [],
@@ -262,7 +268,8 @@ export class ContainerController implements Controller {
 
   #hostname(): string {
     const own = this.#task.spec.ContainerSpec.Hostname ?? '';
-    return own === '' ? this.#task.id.slice(0, 12) : expandTemplate(own, this.#templates(), 'hostname');
+    if (own !== '') return expandTemplate(own, this.#templates(), 'hostname');
+    return networkMode(this.#task.spec) === 'host' ? this.#context.host.hostname : this.#task.id.slice(0, 12);
   }
 
   async #adopt(record: ContainerRecord, pid: number): Promise<void> {
@@ -404,6 +411,13 @@ export function templateContext(
     },
     Task: { ID: task.id, Name: `${task.serviceName}.${slot}.${task.id}`, Slot: slot },
   };
+}
+
+/** `host` and `none` stand alone; `bridge` is what every container has anyway. */
+function networkMode(spec: TaskSpec): SandboxRequest['mode'] {
+  const targets = (spec.Networks ?? []).map(({ Target }) => Target);
+  if (targets.includes('host')) return 'host';
+  return targets.includes('none') ? 'none' : 'own';
 }
 
 function earlyExit(exit: Exit): ClusterError {

@@ -11,7 +11,7 @@ import type { Random } from '../../lib/random.ts';
 import type { AssignedTask, LogLine, LogQuery } from '../../model/assignment.ts';
 import type { NodeDescription } from '../../model/objects.ts';
 import type { GenericResource, Labels } from '../../model/spec.ts';
-import type { Controller, Dependencies, Executor } from '../executor/port.ts';
+import type { Controller, Dependencies, Executor, NodeNetworks } from '../executor/port.ts';
 import type { NetworkDriver } from '../network/port.ts';
 import { readOrUndefined } from '../storage/files.ts';
 import { TaskFiles } from '../storage/task-files.ts';
@@ -60,6 +60,7 @@ export interface ContainerdExecutorOptions {
 }
 
 export interface ContainerdExecutor extends Executor {
+  readonly networks: NodeNetworks;
   /** containerd's version; an error with advice when none answers. */
   probe(): Promise<string>;
   /** The snapshotter in use. Errors: `failed_precondition` when containerd has none that works here. */
@@ -90,10 +91,16 @@ class Driver implements ContainerdExecutor {
   readonly #accounts = new Map<string, Accounts>();
   readonly #stopped = new AbortController();
   #snapshotter: Promise<string> | undefined;
+  readonly networks: NodeNetworks;
 
   constructor(options: ContainerdExecutorOptions) {
     this.#options = options;
     const { clock, random, log, stateDir, network } = options;
+    this.networks = {
+      apply: (state) => network.apply(state),
+      onProblems: (handle) => network.onProblems(handle),
+      forget: () => network.destroy(),
+    };
     this.#containerd = new Containerd({ address: options.address, namespace: options.namespace, clock });
     const { mirrors, insecureRegistries } = options;
     const registry = new Registry({ clock, log: log.part('registry'), mirrors, insecureRegistries });

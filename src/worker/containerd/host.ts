@@ -1,5 +1,5 @@
 /** What the host is, and what of it a task may see. */
-import { existsSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync, rmdirSync } from 'node:fs';
 import { arch, availableParallelism, machine, release, totalmem } from 'node:os';
 import type { NodeDescription } from '../../model/objects.ts';
 import { allCapabilities } from './capabilities.ts';
@@ -108,5 +108,18 @@ function knownCapabilities(): readonly string[] {
     return allCapabilities.filter((_name, at) => ((BigInt(`0x${mask}`) >> BigInt(at)) & 1n) === 1n);
   } catch {
     return allCapabilities;
+  }
+}
+
+/**
+ * The network namespace that "the host's network" means: the daemon's own. Undefined when that is the machine's, which is containerd's
+ * too and need not be named.
+ */
+export function hostNetns(): string | undefined {
+  const own = `/proc/${process.pid}/ns/net`;
+  try {
+    return readlinkSync(own) === readlinkSync('/proc/1/ns/net') ? undefined : own;
+  } catch {
+    return own; // not even root may ask everywhere
   }
 }

@@ -197,6 +197,16 @@ describe('the runtime spec', () => {
     expect(host['sysctl']).toEqual({});
   });
 
+  test("the host's network settings are not the container's to change, wherever its namespace is", () => {
+    const named = { netnsPath: '/proc/1/ns/net', isHostNetwork: true };
+    expect(specOf({}, {}, named).linux['sysctl']).toEqual({});
+    const Sysctls = { 'net.core.somaxconn': '1' };
+    for (const where of [named, { netnsPath: undefined }]) {
+      expect(() => specOf({ Sysctls }, {}, where)).toThrow("'net.core.somaxconn' is not allowed in the host's network");
+    }
+    expect(specOf({ Sysctls }).linux['sysctl']).toMatchObject(Sysctls);
+  });
+
   test('seccomp can be switched off, a custom profile is refused', () => {
     expect(specOf({}).linux['seccomp']).toBeDefined();
     expect(specOf({ Privileges: { Seccomp: { Mode: 'unconfined' } } }).linux['seccomp']).toBeUndefined();

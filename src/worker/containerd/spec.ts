@@ -36,8 +36,10 @@ export interface SpecInput {
   readonly host: HostFacts;
   readonly hostname: string;
   readonly templates: TemplateContext;
-  /** Undefined = the host's network. */
+  /** Undefined: the namespace that containerd is in. */
   readonly netnsPath: string | undefined;
+  /** The host's network: its settings are not the container's to change. */
+  readonly isHostNetwork?: boolean;
   readonly cgroupsPath: string;
   /** Volumes, binds, secrets, configs, /etc files. */
   readonly mounts: readonly OciMount[];
@@ -92,7 +94,7 @@ export function containerSpec(input: SpecInput): Record<string, unknown> {
       resources: resourcesOf(task, host),
       cgroupsPath: input.cgroupsPath,
       namespaces: namespacesOf(input),
-      sysctl: sysctlsOf(container, input.netnsPath !== undefined),
+      sysctl: sysctlsOf(container, input),
       maskedPaths,
       readonlyPaths,
       ...(seccomp === undefined ? {} : { seccomp }),
@@ -202,10 +204,18 @@ function namespacesOf(input: SpecInput): readonly Record<string, string>[] {
   return input.netnsPath === undefined ? own : [...own, { type: 'network', path: input.netnsPath }];
 }
 
-function sysctlsOf(container: ContainerSpec, privateNetwork: boolean): Readonly<Record<string, string>> {
-  const network = privateNetwork
-    ? { 'net.ipv4.ip_unprivileged_port_start': '0', 'net.ipv4.ping_group_range': '0 2147483647' }
-    : {};
+function sysctlsOf(
+  container: ContainerSpec,
+  { netnsPath, isHostNetwork }: Pick<SpecInput, 'netnsPath' | 'isHostNetwork'>,
+): Readonly<Record<string, string>> {
+  const isHost = netnsPath === undefined || isHostNetwork === true;
+  const hosts = Object.keys(container.Sysctls ?? {}).find((name) => name.startsWith('net.'));
+  if (isHost && hosts !== undefined) {
+    throw new ClusterError('invalid', `sysctl '${hosts}' is not allowed in the host's network namespace`);
+  }
+  const network = isHost
+    ? {}
+    : { 'net.ipv4.ip_unprivileged_port_start': '0', 'net.ipv4.ping_group_range': '0 2147483647' };
   return { ...network, ...container.Sysctls };
 }
 

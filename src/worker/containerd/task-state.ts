@@ -11,6 +11,8 @@ export interface ContainerRecord {
   readonly cgroupsPath: string;
   readonly stopSignal: number;
   readonly ports: readonly PortConfig[];
+  /** Its address on the node's gateway subnet. */
+  readonly gateway?: string;
   readonly health?: HealthPlan;
 }
 

@@ -1,6 +1,8 @@
 /** The suite that every Executor passes. The harness says how to make tasks that live long, end, or print on that executor. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { AssignedTask, LogLine, LogQuery } from '../../model/assignment.ts';
+import { contains, parseBlock } from '../../model/ip.ts';
+import { emptyNetworkState, type NetworkState } from '../../model/network.ts';
 import type { Controller, Dependencies, Executor } from './port.ts';
 
 export interface ExecutorHarness {
@@ -17,6 +19,8 @@ export interface ExecutorHarness {
   printingTask(): AssignedTask;
   /** A task whose image cannot be had. */
   badTask(): AssignedTask;
+  /** Two tasks on a network, with the state that they need; absent: this executor is tested without networks. */
+  attachedTasks?(): { readonly tasks: readonly [AssignedTask, AssignedTask]; readonly state: NetworkState };
   /** Awaits; a harness with a simulated clock drives it meanwhile. */
   settle<T>(work: Promise<T>): Promise<T>;
   close(): Promise<void>;
@@ -55,6 +59,7 @@ export function executorContract(name: string, make: () => Promise<ExecutorHarne
     stepTests(subject);
     endTests(subject);
     logTests(subject);
+    networkTests(subject);
   });
 }
 
@@ -192,6 +197,32 @@ function logTests(subject: Subject): void {
     const { hostname, resources } = await harness.settle(harness.executor.describe());
     expect(hostname).not.toBe('');
     expect(resources.MemoryBytes).toBeGreaterThan(0);
+  });
+}
+
+function networkTests(subject: Subject): void {
+  test('a task waits for its network, and has a gateway address of its own as long as it is there', async () => {
+    const { harness } = subject;
+    const { executor } = harness;
+    const { tasks, state } = harness.attachedTasks?.() ?? { tasks: [], state: emptyNetworkState };
+    if (executor.networks === undefined || tasks.length === 0) return; // tested without networks
+    let prepared = 0;
+    const controllers = tasks.map((task) => executor.controller(task, nothing));
+    const preparing = controllers.map((one) => one.prepare(never()).then(() => void (prepared += 1)));
+    expect(await harness.settle(executor.networks.apply(emptyNetworkState))).toEqual([]);
+    expect(prepared).toBe(0);
+    for (let count = 0; count < 2; count++) expect(await harness.settle(executor.networks.apply(state))).toEqual([]);
+    await harness.settle(Promise.all(preparing));
+    for (const one of controllers) await harness.settle(one.start(never()));
+    const gateways = [];
+    for (const one of controllers) gateways.push((await harness.settle(one.status()))?.gateway ?? '');
+    const subnet = parseBlock(state.self?.gatewaySubnet ?? '');
+    expect(gateways.map((gateway) => subnet !== undefined && contains(subnet, gateway))).toEqual([true, true]);
+    expect(gateways[0]).not.toBe(gateways[1]);
+    for (const one of controllers) {
+      await harness.settle(one.shutdown());
+      await harness.settle(one.remove());
+    }
   });
 }
 

@@ -9,6 +9,7 @@ import type { AssignedTask, LogLine, LogQuery } from '../../model/assignment.ts'
 import { hostPortsOf } from '../../model/defaults.ts';
 import type { ContainerStatus, NodeDescription } from '../../model/objects.ts';
 import type { PortConfig } from '../../model/spec.ts';
+import { FakeNetworks } from './fake-networks.ts';
 import type { Controller, Dependencies, Executor, Exit } from './port.ts';
 
 export interface FakeExecutorOptions {
@@ -19,6 +20,8 @@ export interface FakeExecutorOptions {
   readonly prepareMs?: readonly [number, number];
   readonly startMs?: readonly [number, number];
   readonly stopMs?: readonly [number, number];
+  /** The host has networks, and a new state of them takes this long. */
+  readonly networksMs?: readonly [number, number];
 }
 
 interface FakeContainer {
@@ -42,6 +45,7 @@ export const fakeDescription: NodeDescription = {
 const linesMax = 10_000;
 
 export class FakeExecutor implements Executor {
+  readonly networks?: FakeNetworks;
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #options: FakeExecutorOptions;
@@ -58,6 +62,8 @@ export class FakeExecutor implements Executor {
     this.#clock = options.clock;
     this.#random = options.random;
     this.#options = options;
+    const { clock, random, networksMs: applyMs } = options;
+    if (applyMs !== undefined) this.networks = new FakeNetworks({ clock, random, applyMs });
   }
 
   async describe(): Promise<NodeDescription> {
@@ -86,6 +92,7 @@ export class FakeExecutor implements Executor {
 
   async discard(taskId: string): Promise<void> {
     await this.#shutdown(taskId);
+    this.networks?.detach(taskId);
     const container = this.#containers.get(taskId);
     if (container === undefined) return;
     this.#containers.delete(taskId);
@@ -182,6 +189,7 @@ export class FakeExecutor implements Executor {
     const failure = this.#failures.get(task.spec.ContainerSpec.Image);
     if (failure !== undefined) throw failure;
     requireDependencies(task, dependencies);
+    await this.networks?.attach(task, signal);
     if (existing !== undefined && this.#containers.get(task.id) === existing) {
       existing.state = 'created';
     } else if (!this.#containers.has(task.id)) {
@@ -237,7 +245,9 @@ export class FakeExecutor implements Executor {
   #status(taskId: string): ContainerStatus | undefined {
     const container = this.#containers.get(taskId);
     if (container === undefined) return undefined;
-    return { containerId: container.containerId, pid: container.pid, exitCode: container.exit?.exitCode ?? 0 };
+    const { containerId, pid, exit } = container;
+    const gateway = this.networks?.gatewayOf(taskId);
+    return { containerId, pid, exitCode: exit?.exitCode ?? 0, ...(gateway === undefined ? {} : { gateway }) };
   }
 
   #ports(task: AssignedTask): readonly PortConfig[] {

@@ -54,6 +54,8 @@ export interface NodeNetworks {
   apply(state: NetworkState): Promise<readonly NetworkProblem[]>;
   /** Called when problems come or go by themselves, e.g. another program gave a port back. */
   onProblems(handle: (problems: readonly NetworkProblem[]) => void): void;
+  /** The node has left the cluster: nothing of its networks stays. Usable again afterwards. Absent: nothing to forget. */
+  forget?(): Promise<void>;
 }
 
 export interface Executor {

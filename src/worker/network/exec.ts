@@ -1,7 +1,9 @@
 import { spawn } from 'node:child_process';
 import { ClusterError } from '../../lib/errors.ts';
 
-const outputBytesMax = 64 * 1024;
+const errorBytesMax = 64 * 1024;
+/** Listings of a network with tens of thousands of endpoints; half a listing would be worse than none. */
+const outputBytesMax = 64 * 1024 * 1024;
 /** `ip` and `nft` take milliseconds; a kernel lock that somebody holds must not hold a task for ever. */
 const limitMs = 30_000;
 
@@ -16,24 +18,31 @@ export function run(program: string, args: readonly string[], input = '', timeou
       timeout: timeoutMs,
       killSignal: 'SIGKILL',
     });
-    let output = '';
+    const output: Buffer[] = [];
+    let outputBytes = 0;
     let errors = '';
     child.stdout.on('data', (chunk: Buffer) => {
-      if (output.length < outputBytesMax * 16) output += chunk.toString();
+      outputBytes += chunk.length;
+      if (outputBytes <= outputBytesMax) output.push(chunk);
+      else child.kill('SIGKILL');
     });
     child.stderr.on('data', (chunk: Buffer) => {
-      if (errors.length < outputBytesMax) errors += chunk.toString();
+      if (errors.length < errorBytesMax) errors += chunk.toString();
     });
     child.on('error', (cause) => {
       const missing = (cause as NodeJS.ErrnoException).code === 'ENOENT';
       const message = missing
-        ? `${program} is not installed: apt-get install iproute2 nftables`
+        ? `${program} is not installed: apt-get install iproute2 nftables conntrack`
         : `${program}: ${cause.message}`;
       reject(new ClusterError(missing ? 'failed_precondition' : 'internal', message, { cause }));
     });
     child.stdin.on('error', () => {}); // the program ended before it read everything; its exit code tells
     child.on('close', (code, signal) => {
-      if (code === 0) resolve(output);
+      if (code === 0) resolve(Buffer.concat(output).toString());
+      else if (outputBytes > outputBytesMax)
+        reject(
+          new ClusterError('exhausted', `${program} ${args.join(' ')}: more than ${outputBytesMax} bytes of output`),
+        );
       else if (signal === 'SIGKILL')
         reject(
           new ClusterError('deadline', `${program} ${args.join(' ')}: killed, it did not end in ${timeoutMs / 1000} s`),

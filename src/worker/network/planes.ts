@@ -30,6 +30,11 @@ export interface Desired {
   readonly state: NetworkState;
 }
 
+export interface SyncOptions {
+  /** Compare everything with the kernel. Otherwise a part may be skipped whose wanted state is what this process put there itself. */
+  readonly full: boolean;
+}
+
 export interface Plane {
   /**
    * Makes this sandbox's share; its namespace exists, `desired` includes it, and every network it is on is known. Idempotent, also
@@ -42,7 +47,7 @@ export interface Plane {
    * Makes everything agree, removes what carries our names and is not wanted, and answers with what could not be done. Doing
    * it twice changes nothing the second time. Never two calls at once.
    */
-  sync(desired: Desired): Promise<readonly NetworkProblem[]>;
+  sync(desired: Desired, how?: SyncOptions): Promise<readonly NetworkProblem[]>;
   /** Stops what runs in this process; the kernel and the names stay. */
   close(): Promise<void>;
   /** Removes all of it. */

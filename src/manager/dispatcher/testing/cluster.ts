@@ -87,8 +87,9 @@ export class TestCluster {
     this.dispatcher.start();
   }
 
-  async addHost(nodeId: string): Promise<TestHost> {
-    await this.change((tx) => tx.create('node', nodeDraft(nodeId)));
+  /** `known`: the node is in the store. */
+  async addHost(nodeId: string, { known = false }: { readonly known?: boolean } = {}): Promise<TestHost> {
+    if (!known) await this.change((tx) => tx.create('node', nodeDraft(nodeId)));
     const host = new TestHost(this, nodeId);
     this.hosts.set(nodeId, host);
     return host;
@@ -139,7 +140,14 @@ export class TestHost {
     const { clock, random } = cluster;
     this.cluster = cluster;
     this.nodeId = nodeId;
-    this.executor = new FakeExecutor({ clock, random, prepareMs: [20, 20], startMs: [10, 10], stopMs: [10, 10] });
+    this.executor = new FakeExecutor({
+      clock,
+      random,
+      prepareMs: [20, 20],
+      startMs: [10, 10],
+      stopMs: [10, 10],
+      networksMs: [5, 5],
+    });
     this.agent = this.#newAgent();
   }
 

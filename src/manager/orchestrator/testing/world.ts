@@ -9,6 +9,7 @@ import type { Node, Service, Task } from '../../../model/objects.ts';
 import type { EndpointSpec, NodeSpec, Resources, ServiceSpec, TaskSpec } from '../../../model/spec.ts';
 import { isTerminal, TaskState } from '../../../model/task-state.ts';
 import { manualRollbackMessage, respecced, rolledBack } from '../../../model/update.ts';
+import { createAllocator } from '../../allocator/index.ts';
 import { createPlacement } from '../../placement/index.ts';
 import type { LeaderLoop } from '../../store/port.ts';
 import type { MemoryStore } from '../../store/store.ts';
@@ -97,6 +98,7 @@ export class World {
     const { store, clock } = this;
     const random = seededRandom(this.commits + 1);
     this.#loops = [
+      createAllocator({ store, clock, log: silentLog }),
       createPlacement({ store, clock, log: silentLog }),
       ...createOrchestrators({ store, clock, random, log: silentLog }),
     ];
@@ -205,6 +207,7 @@ export class World {
       const since = old?.status.state === state ? old.status.since : tx.now;
       const node = {
         ...draft,
+        ...(old?.network === undefined ? {} : { network: old.network }),
         spec: { ...(old?.spec ?? draft.spec), ...spec },
         status: { ...draft.status, state, since },
       };

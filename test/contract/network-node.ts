@@ -1,0 +1,68 @@
+/**
+ * One node's network driver, in the network namespace it was started in, driven by lines of JSON on standard input:
+ * `{"id":1,"call":"attach","argument":…}` → `{"id":1,"value":…}` or `{"id":1,"error":…}`. Used by overlay.test.ts.
+ */
+import { createInterface } from 'node:readline';
+import { messageOf } from '../../src/lib/errors.ts';
+import { silentLog } from '../../src/lib/log.ts';
+import { realClock, realRandom, terminalLog } from '../../src/lib/real.ts';
+import { emptyNetworkState } from '../../src/model/network.ts';
+import { composeDriver } from '../../src/worker/network/driver.ts';
+import { createHostPlane } from '../../src/worker/network/host/index.ts';
+import { createKernel } from '../../src/worker/network/host/kernel.ts';
+import { createOverlayPlane } from '../../src/worker/network/overlay/index.ts';
+import type { Plane } from '../../src/worker/network/planes.ts';
+import type { SandboxRequest } from '../../src/worker/network/port.ts';
+import { decodeState } from '../../src/worker/network/records.ts';
+
+const [stateDir = '', prefix = ''] = process.argv.slice(2);
+const log = process.env['TRACE'] === undefined ? silentLog : terminalLog(new Set(['all']));
+const kernels = { host: createKernel(), overlay: createKernel() };
+const noNames: Plane = {
+  wire: async () => {},
+  unwire: async () => {},
+  sync: async () => [],
+  close: async () => {},
+  destroy: async () => {},
+};
+let again = () => {};
+const driver = composeDriver({ stateDir, prefix, clock: realClock, random: realRandom, log }, (fullSync) => {
+  again = fullSync;
+  return {
+    host: createHostPlane({ clock: realClock, log, kernel: kernels.host }),
+    overlay: createOverlayPlane({ prefix, clock: realClock, log, kernel: kernels.overlay }),
+    names: noNames,
+  };
+});
+let state = emptyNetworkState;
+
+const calls: Record<string, (argument: unknown) => Promise<unknown>> = {
+  start: () => driver.start(),
+  attach: (request) => driver.attach(request as SandboxRequest, new AbortController().signal),
+  detach: (taskId) => driver.detach(taskId as string),
+  apply: (text) => {
+    state = decodeState(text as string);
+    return driver.apply(state);
+  },
+  list: () => driver.list(),
+  /** A full sync; how often it ran a program to change something, and what it could not do. */
+  sync: async () => {
+    const before = { host: kernels.host.changes, overlay: kernels.overlay.changes };
+    again();
+    const problems = await driver.apply(state);
+    const { host, overlay } = kernels;
+    return { host: host.changes - before.host, overlay: overlay.changes - before.overlay, problems };
+  },
+  destroy: () => driver.destroy(),
+  close: () => driver.close(),
+};
+
+createInterface({ input: process.stdin }).on('line', (line) => {
+  const { id, call, argument } = JSON.parse(line) as { id: number; call: string; argument: unknown };
+  const answer = (body: object) => process.stdout.write(`${JSON.stringify({ id, ...body })}\n`);
+  Promise.resolve(calls[call]?.(argument)).then(
+    (value) => answer({ value }),
+    (error: unknown) => answer({ error: messageOf(error) }),
+  );
+});
+process.stdin.on('end', () => process.exit(0));
