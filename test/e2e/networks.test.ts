@@ -2,7 +2,9 @@
  * Networks on four real hosts: after every kind of change the whole matrix of names, addresses and ports is held against the store.
  * Three managers and a worker; the services stay over the whole file, each test changes something and puts it right again.
  */
+import { createSocket, type Socket } from 'node:dgram';
 import { Agent, request } from 'node:http';
+import packet from 'dns-packet';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { containers, formCluster, leaderOf, nodeTable, running } from './cluster.ts';
 import { type Host, Hosts, until } from './hosts.ts';
@@ -11,13 +13,34 @@ import { expectMatrix, get, httpPort, type Probe, probe, truth } from './matrix.
 
 let hosts: Hosts;
 let first: Host;
+let world: Socket;
 
 /** Service → how many tasks it should have. */
 const wanted = new Map<string, number>();
 
 async function create(name: string, replicas: number, ...args: readonly string[]): Promise<void> {
   wanted.set(name, replicas);
-  await first.ok(['service', 'create', '-d', '--name', name, '--replicas', String(replicas), ...args, 'whoami']);
+  const common = ['--name', name, '--replicas', String(replicas), '--dns', hosts.outside];
+  await first.ok(['service', 'create', '-d', ...common, ...args, 'whoami']);
+}
+
+/** The world's name server: knows one name. Containers ask it for what is not the cluster's. */
+async function worldNames(address: string): Promise<Socket> {
+  const socket = createSocket('udp4');
+  socket.on('message', (message, from) => {
+    const { id, questions = [] } = packet.decode(message);
+    const known = questions[0]?.name === 'world.test' && questions[0].type === 'A';
+    const answer = {
+      type: 'response' as const,
+      ...(id === undefined ? {} : { id }),
+      flags: known ? 0 : 3, // NXDOMAIN
+      questions,
+      ...(known ? { answers: [{ type: 'A' as const, name: 'world.test', data: '192.0.2.1' }] } : {}),
+    };
+    socket.send(packet.encode(answer), from.port, from.address);
+  });
+  await new Promise<void>((resolve) => socket.bind(53, address, resolve));
+  return socket;
 }
 
 async function settled(ask = first): Promise<void> {
@@ -43,6 +66,7 @@ const named = (name: string): Host => {
 beforeAll(async () => {
   hosts = await Hosts.up({ prefix: 'tsx', network: '10.91.0', count: 4 });
   first = hosts.host(1);
+  world = await worldNames(hosts.outside);
   await serveLocalImages(hosts);
   await serveWhoami(hosts);
   await formCluster(hosts, 3);
@@ -74,7 +98,10 @@ beforeAll(async () => {
   await create('other', 4, '--network', 'twin');
   await settled();
 }, 180_000);
-afterAll(() => hosts?.down());
+afterAll(async () => {
+  world?.close();
+  await hosts?.down();
+});
 
 const matrix = (alive?: readonly Host[], ask?: Host) => expectMatrix(hosts, ask ?? first, alive);
 
@@ -196,6 +223,11 @@ describe('the matrix of names, addresses and ports is what the store says', () =
     await settled();
     await matrix();
   });
+});
+
+test('names that are not of the cluster come from the world outside', async () => {
+  const { place } = await inside('web');
+  expect(await probe(place, [{ kind: 'dns', name: 'world.test', type: 'A' }])).toEqual([['192.0.2.1']]);
 });
 
 describe('what is apart stays apart', () => {
