@@ -2,22 +2,9 @@ import { describe, expect, test } from 'vitest';
 import type { RestartPolicy } from '../../model/spec.ts';
 import type { TaskState as State } from '../../model/task-state.ts';
 import { TaskState } from '../../model/task-state.ts';
-import { nginx, obedient, World } from './testing/world.ts';
+import { nginx, obedient, stays, World, worldOf } from './testing/world.ts';
 
 const second = 1_000_000_000;
-
-async function worldOf(nodes: number): Promise<World> {
-  const world = new World();
-  for (let at = 1; at <= nodes; at++) await world.node(`n${at}`);
-  await world.start();
-  return world;
-}
-
-async function stays(world: World): Promise<void> {
-  const before = world.commits;
-  await world.advance(120_000);
-  expect(world.commits).toBe(before);
-}
 
 const only = (world: World, slot: number) => world.tasks('web').filter((task) => task.slot === slot);
 
