@@ -17,7 +17,9 @@ function tasks(count: number, serviceId = 'a', spec: Partial<TaskSpec> = {}, end
 }
 
 function infos(...nodes: Node[]): NodeInfo[] {
-  return nodes.map((one) => new NodeInfo(one));
+  const index = new ClusterIndex();
+  for (const one of nodes) index.putNode(one);
+  return [...index.infos()];
 }
 
 const counts = (all: readonly NodeInfo[], service = 'a') => all.map((info) => info.tasksOf(service));

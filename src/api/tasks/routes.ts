@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { ClusterError } from '../../lib/errors.ts';
 import { lookup } from '../../model/lookup.ts';
-import type { Service, Task } from '../../model/objects.ts';
+import type { Node, Service, Task } from '../../model/objects.ts';
 import { stateName, stateOf } from '../../model/task-state.ts';
 import type { ClusterView } from '../../model/view.ts';
 import { explainTask, isUpToDate as matchesSpec } from '../../scheduler/index.ts';
@@ -9,10 +9,22 @@ import { jsonArray, memoJson } from '../cache.ts';
 import { type ApiContext, freshView } from '../context.ts';
 import { type Filters, parseFilters } from '../filters.ts';
 import { param, pathId } from '../query.ts';
-import { convertTask } from './convert.ts';
+import { convertTask, isUnknown } from './convert.ts';
 
 const filterKeys = new Set(['id', 'name', 'label', 'service', 'node', 'desired-state', 'runtime', '_up-to-date']);
-const taskJson = memoJson(convertTask);
+const knownJson = memoJson((task: Task) => convertTask(task));
+/** A node that is down may have a thousand tasks, and is asked about just then. */
+const unknownJson = new WeakMap<Task, { readonly node: Node; readonly json: string }>();
+
+function taskJson(view: ClusterView, task: Task): string {
+  const node = view.get('node', task.nodeId);
+  if (!isUnknown(task, node)) return knownJson(task);
+  const kept = unknownJson.get(task);
+  if (kept?.node === node) return kept.json;
+  const json = JSON.stringify(convertTask(task, node));
+  unknownJson.set(task, { node, json });
+  return json;
+}
 
 export function taskRoutes(app: FastifyInstance, context: ApiContext): void {
   const { respond, cache } = context;
@@ -32,8 +44,8 @@ export function taskRoutes(app: FastifyInstance, context: ApiContext): void {
   });
 
   app.get('/tasks/:id', (request, reply) => {
-    const task = lookup(freshView(context), 'task', pathId(request));
-    return respond.buffer(reply, Buffer.from(taskJson(task)));
+    const view = freshView(context);
+    return respond.buffer(reply, Buffer.from(taskJson(view, lookup(view, 'task', pathId(request)))));
   });
 }
 
@@ -47,7 +59,7 @@ function listTasks(view: ClusterView, text: string): string {
     if (services !== undefined && !services.has(task.serviceId)) continue;
     if (nodes !== undefined && !nodes.has(task.nodeId)) continue;
     if (states.size > 0 && !states.has(stateName(task.desired))) continue;
-    if (matches(view, task, filters)) items.push(taskJson(task));
+    if (matches(view, task, filters)) items.push(taskJson(view, task));
   }
   return jsonArray(items);
 }
@@ -98,5 +110,5 @@ function hasLabels(service: Service | undefined, filters: Filters): boolean {
 function isUpToDate(view: ClusterView, task: Task, service: Service | undefined): boolean {
   if (service === undefined) return false;
   if (service.jobStatus !== undefined) return task.jobIteration === service.jobStatus.iteration;
-  return task.specVersion === service.specVersion || matchesSpec(task, service.spec, view.get('node', task.nodeId));
+  return task.specVersion === service.specVersion || matchesSpec(task, service.spec, view);
 }

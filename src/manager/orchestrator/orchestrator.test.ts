@@ -36,6 +36,15 @@ describe('replicated: scaling', () => {
     await stays(world);
   });
 
+  test('a service of thousands of tasks comes and goes in pieces', async () => {
+    const world = await worldOf(1);
+    await world.service('web', 2_500, nginx({ Placement: { MaxReplicas: 1 } }));
+    expect(world.tasks('web')).toHaveLength(2_500);
+    await world.removeService('web');
+    expect(world.tasks()).toEqual([]);
+    await stays(world);
+  });
+
   test('R12: an unplaced slot goes before placed ones', async () => {
     const world = await worldOf(2);
     await world.service('web', 3, nginx({ Placement: { MaxReplicas: 1 } }));

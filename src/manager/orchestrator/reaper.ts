@@ -2,14 +2,12 @@
  * Deletes tasks that nobody needs: those marked for removal once they are stopped, and the oldest of a slot's history.
  * The newest task of a slot always stays: it remembers what the restart policy decided.
  */
-import type { Cancel } from '../../lib/clock.ts';
-import { messageOf } from '../../lib/errors.ts';
-import { Loop } from '../../lib/loop.ts';
 import { Pace } from '../../lib/pace.ts';
 import { effectiveRestartPolicy } from '../../model/defaults.ts';
 import type { Service, Task } from '../../model/objects.ts';
 import { TaskState } from '../../model/task-state.ts';
-import type { ClusterView } from '../../model/view.ts';
+import type { ChangeEvent, ClusterView } from '../../model/view.ts';
+import { CommitLoop } from '../store/commit-loop.ts';
 import type { LeaderLoop } from '../store/port.ts';
 import { parsePlaceKey, placeKey, placeOf, tasksAt } from './place.ts';
 import type { OrchestratorOptions } from './port.ts';
@@ -36,42 +34,40 @@ export function decideReap(tasks: readonly Task[], service: Service | undefined,
 export class ReaperLoop implements LeaderLoop {
   readonly name = 'reaper';
   readonly #options: OrchestratorOptions;
-  readonly #loop: Loop;
+  readonly #loop: CommitLoop;
+  readonly #pace: Pace;
   /** See `placeKey`. */
   readonly #places = new Set<string>();
-  /** Everything is to be looked at. */
-  #isNew = true;
-  #stopped = false;
-  #unsubscribe = () => {};
-  #cancelRetry: Cancel = () => {};
 
   constructor(options: OrchestratorOptions) {
     this.#options = options;
-    this.#loop = new Loop(
-      options.clock,
-      () => this.#run(),
-      (error) => this.#retryLater(error),
-    );
+    this.#pace = new Pace(options.clock, lookedAtPerTurn);
+    this.#loop = new CommitLoop({
+      ...options,
+      doing: 'deleting old tasks',
+      retryMs,
+      record: (events) => this.#record(events),
+      markAll: () => this.#pace.each(options.store.view.list('task'), (task) => this.#mark(task)),
+      run: () => this.#run(),
+    });
   }
 
   start(): void {
-    this.#unsubscribe = this.#options.store.subscribe(({ events }) => {
-      for (const event of events) {
-        if (event.table === 'task' && event.after !== undefined) this.#mark(event.after);
-        else if (event.table === 'service' && event.after === undefined && event.before !== undefined)
-          this.#markService(event.before.id);
-        else if (event.table === 'cluster' && limitOf(event.before) !== limitOf(event.after)) this.#isNew = true;
-      }
-      if (this.#isNew || this.#places.size > 0) this.#loop.trigger();
-    });
-    this.#loop.trigger();
+    this.#loop.start();
   }
 
-  async stop(): Promise<void> {
-    this.#stopped = true;
-    this.#unsubscribe();
-    this.#cancelRetry();
-    await this.#loop.stop();
+  stop(): Promise<void> {
+    return this.#loop.stop();
+  }
+
+  #record(events: readonly ChangeEvent[]): boolean {
+    for (const event of events) {
+      if (event.table === 'task' && event.after !== undefined) this.#mark(event.after);
+      else if (event.table === 'service' && event.after === undefined && event.before !== undefined)
+        this.#markService(event.before.id);
+      else if (event.table === 'cluster' && limitOf(event.before) !== limitOf(event.after)) this.#loop.renew();
+    }
+    return this.#places.size > 0;
   }
 
   #mark(task: Task): void {
@@ -82,42 +78,17 @@ export class ReaperLoop implements LeaderLoop {
     for (const task of this.#options.store.view.tasksOfService(id)) this.#mark(task);
   }
 
-  async #markAll(pace: Pace): Promise<void> {
-    for (const task of [...this.#options.store.view.list('task')]) {
-      this.#mark(task);
-      const pause = pace.spend();
-      if (pause !== undefined) await pause;
-    }
-  }
-
   async #run(): Promise<void> {
-    const { store, clock } = this.#options;
-    const pace = new Pace(clock, lookedAtPerTurn);
-    if (this.#isNew) {
-      this.#isNew = false;
-      await this.#markAll(pace);
-    }
+    const { store } = this.#options;
     const keys = [...this.#places];
     this.#places.clear();
     const dirty: string[] = [];
-    for (const key of keys) {
+    await this.#pace.each(keys, (key) => {
       if (reapable(store.view, key).length > 0) dirty.push(key);
-      const pause = pace.spend();
-      if (pause !== undefined) await pause;
-    }
-    if (dirty.length === 0 || this.#stopped) return;
+    });
+    if (dirty.length === 0 || this.#loop.isStopped) return;
     await store.batch(dirty, (tx, key) => {
       for (const task of reapable(tx, key)) tx.remove('task', task.id);
-    });
-  }
-
-  #retryLater(error: unknown): void {
-    if (this.#stopped) return;
-    this.#options.log.warn('deleting old tasks', { error: messageOf(error) });
-    this.#cancelRetry();
-    this.#cancelRetry = this.#options.clock.timer(retryMs, () => {
-      this.#isNew = true;
-      this.#loop.trigger();
     });
   }
 }

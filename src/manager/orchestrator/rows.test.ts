@@ -256,7 +256,7 @@ describe('a large service', () => {
     };
     await world.service('web', 9_000);
     expect(world.tasks('web')).toHaveLength(9_000);
-    expect(Math.max(...batches)).toBe(4_000);
+    expect(Math.max(...batches)).toBe(2_000);
     let left = 1;
     world.check = () => {
       if (left-- === 1) void store.transact((tx) => shrink(tx));
