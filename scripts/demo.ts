@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import {
   containerMap,
   containers,
+  createWeb,
   formCluster,
   leaderOf,
   nodeTable,
@@ -56,18 +57,7 @@ async function main(hosts: Hosts): Promise<void> {
     'service',
     'tscluster service create --name web --replicas 3 --publish mode=host,target=80,published=8080 nginx',
     async () => {
-      await first.ok([
-        'service',
-        'create',
-        '-d',
-        '--name',
-        'web',
-        '--replicas',
-        '3',
-        '--publish',
-        'mode=host,target=80,published=8080',
-        'nginx',
-      ]);
+      await first.ok(createWeb);
       const tasks = await until('three replicas', 60_000, async () => {
         const now = await running(first, 'web');
         return now.length === 3 ? now : undefined;

@@ -8,7 +8,7 @@ import { TaskState } from '../../src/model/task-state.ts';
 import type { Case } from './cases.ts';
 
 export async function measure(one: Case): Promise<number> {
-  const store = createStore({ proposer: null, now: () => realClock.now() });
+  const store = createStore({ proposer: null, now: () => realClock.now(), defer: (run) => realClock.defer(run) });
   await store.batch(numbers(one.nodes), (tx, at) => tx.create('node', node(at)));
   const placement = createPlacement({ store, clock: realClock, log: silentLog });
   placement.start();

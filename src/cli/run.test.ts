@@ -246,8 +246,21 @@ describe('changes', () => {
     daemon.on('GET', /^\/services\/web$/, () =>
       service('web', undefined, { UpdateStatus: { State: 'paused', Message: 'task x failed' } }),
     );
-    const paused = await daemon.run(['service', 'scale', 'web=3']);
+    const paused = await daemon.run(['service', 'update', '--force', 'web']);
     expect([paused.code, paused.stderr]).toEqual([1, 'Error: service update paused: task x failed\n']);
+  });
+
+  test('scaling a service whose update is paused says so and waits for tasks of any version', async () => {
+    daemon.on('POST', /\/update$/, () => ({ Warnings: null }));
+    daemon.on('GET', '/tasks', () => [1, 2, 3].map((slot) => task('abc'[slot - 1] ?? '', slot, 'running')));
+    daemon.on('GET', /^\/services\/web$/, () =>
+      service('web', undefined, { UpdateStatus: { State: 'paused', Message: 'task x failed' } }),
+    );
+    const { code, stderr } = await daemon.run(['service', 'scale', 'web=3']);
+    expect([code, stderr.split('\n')[0]]).toEqual([0, 'web: its update stays paused: task x failed']);
+    expect(stderr).toContain('verify: Service web converged');
+    const filters = daemon.requests.find((request) => request.path === '/tasks')?.query['filters'];
+    expect(filters).toBe(`{"service":{"${id('s')}":true}}`);
   });
 
   test('rm goes on after an error', async () => {
@@ -417,6 +430,28 @@ test('a bare name in an env file takes its value from here, and is left out when
   expect(daemon.posts().at(-1)?.body).toMatchObject({
     TaskTemplate: { ContainerSpec: { Env: ['A=1', 'HERE=yes'] } },
   });
+});
+
+test('--with-registry-auth sends what docker login stored, also to ask for the digest; without it nothing is sent', async () => {
+  const auth = Buffer.from('me:a:b').toString('base64');
+  writeFileSync(join(daemon.dir, 'config.json'), JSON.stringify({ auths: { 'r.example': { auth } } }));
+  const digest = `sha256:${'1'.repeat(64)}`;
+  daemon
+    .on('POST', '/services/create', () => ({ status: 201, body: { ID: 'svc' } }))
+    .on('POST', /\/update$/, () => ({ Warnings: null }))
+    .on('GET', /^\/distribution\//, () => ({ Descriptor: { digest }, Platforms: [] }));
+  const env = { TSCLUSTER_HOST: `unix://${daemon.socket}`, DOCKER_CONFIG: daemon.dir };
+  const sent = async (...line: string[]) => {
+    daemon.requests.length = 0;
+    expect((await daemon.run(['service', ...line], { env })).code).toBe(0);
+    const asked = daemon.requests.find(({ path }) => path.startsWith('/distribution/'));
+    return [asked?.registryAuth, daemon.posts()[0]?.registryAuth];
+  };
+  const expected = { username: 'me', password: 'a:b', serveraddress: 'r.example' };
+  const both = [expected, expected];
+  expect(await sent('create', '-d', '--with-registry-auth', 'r.example/app:1')).toEqual(both);
+  expect(await sent('update', '-d', '--with-registry-auth', '--image', 'r.example/app:2', 'web')).toEqual(both);
+  expect(await sent('update', '-d', '--image', 'r.example/app:2', 'web')).toEqual([undefined, undefined]);
 });
 
 describe('stacks', () => {

@@ -263,8 +263,9 @@ export class Client {
   }
 
   /** Asks the registry, through the daemon, what a tag stands for. */
-  distribution(reference: string): Promise<ApiDistribution> {
-    return this.#json('GET', `/distribution/${reference.split('/').map(enc).join('/')}/json`);
+  distribution(reference: string, registryAuth?: string): Promise<ApiDistribution> {
+    const path = `/distribution/${reference.split('/').map(enc).join('/')}/json`;
+    return this.#json('GET', path, authHeader(registryAuth));
   }
 
   /** Log lines of a service or task, each one frame. */

@@ -21,4 +21,12 @@ export class Pace {
     this.#spent = 0;
     return new Promise((resolve) => this.#clock.defer(resolve));
   }
+
+  /** Looks at one item after the other, as they are now; `look` may say how many units of work that was. */
+  async each<T>(items: Iterable<T>, look: (item: T) => number | void): Promise<void> {
+    for (const item of [...items]) {
+      const pause = this.spend(look(item) ?? 1);
+      if (pause !== undefined) await pause;
+    }
+  }
 }

@@ -1,5 +1,5 @@
 /** The only place that touches the real clock, the system's randomness and the terminal. */
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomFillSync } from 'node:crypto';
 import type { Clock } from './clock.ts';
 import type { Log, LogFields } from './log.ts';
 import type { Random } from './random.ts';
@@ -13,12 +13,58 @@ export const realClock: Clock = {
     const handle = setTimeout(run, Math.min(Math.max(delayMs, 0), timerLimitMs));
     return () => clearTimeout(handle);
   },
-  defer: (run) => void setImmediate(run),
+  defer(run) {
+    deferred.push(run);
+    setImmediate(runNext);
+  },
 };
 
+/** For so long deferred calls go on in one round of the event loop; the rest waits until sockets and timers had their turn. */
+const roundMs = 10;
+/** One immediate is set for each. */
+const deferred: (() => void)[] = [];
+let roundEnds: number | undefined;
+let isRenewing = false;
+
+function runNext(): void {
+  const now = performance.now();
+  roundEnds ??= now + roundMs;
+  if (now > roundEnds) {
+    if (!isRenewing) setImmediate(renewRound);
+    isRenewing = true;
+    setImmediate(runNext);
+    return;
+  }
+  const run = deferred.shift();
+  if (deferred.length === 0) roundEnds = undefined;
+  run?.();
+}
+
+function renewRound(): void {
+  isRenewing = false;
+  roundEnds = performance.now() + roundMs;
+}
+
+/** Small draws come out of one buffer: a buffer each, outside the heap, makes the garbage collector work ahead of its time. */
+const pool = new Uint8Array(4096);
+const pooledMax = 64;
+let poolAt = pool.length;
+
+function draw(length: number): Uint8Array {
+  if (length > pooledMax) return randomBytes(length);
+  if (poolAt + length > pool.length) {
+    randomFillSync(pool);
+    poolAt = 0;
+  }
+  const drawn = pool.slice(poolAt, poolAt + length);
+  pool.fill(0, poolAt, poolAt + length); // it may become a key
+  poolAt += length;
+  return drawn;
+}
+
 export const realRandom: Random = {
-  uint32: () => randomBytes(4).readUInt32LE(0),
-  bytes: (length) => randomBytes(length),
+  uint32: () => new DataView(draw(4).buffer).getUint32(0, true),
+  bytes: draw,
 };
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';

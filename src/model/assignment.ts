@@ -19,7 +19,16 @@ export type AssignedTask = Pick<
   | 'status'
   | 'genericResources'
   | 'attachments'
->;
+> & {
+  /** Credentials for its registry come beside it (`AssignedCredentials`): it is not to be given up before they are here. */
+  readonly hasCredentials?: true;
+};
+
+/** For the registry of one task's image; `auth`: see `registry-auth.ts`, empty = not any more. Kept in memory only. */
+export interface AssignedCredentials {
+  readonly taskId: string;
+  readonly auth: string;
+}
 
 export interface AssignedSecret {
   readonly id: string;
@@ -42,6 +51,8 @@ export interface AssignmentSet {
   readonly removedSecrets: readonly string[];
   readonly configs: readonly AssignedConfig[];
   readonly removedConfigs: readonly string[];
+  /** Those of a removed task go with it. */
+  readonly credentials?: readonly AssignedCredentials[];
   /**
    * More parts of this set follow, with the same kind and numbers; nothing is applied before the last part is here.
    * Keeps messages small: a full set of a busy node can be many megabytes.

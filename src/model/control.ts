@@ -10,9 +10,13 @@ import type { ClusterSpec, ConfigSpec, NetworkSpec, NodeRole, NodeSpec, SecretSp
 import type { ClusterView } from './view.ts';
 
 export interface ControlMethods {
-  'service.create': { request: { spec: ServiceSpec }; response: { id: string; warnings: string[] } };
+  /** `registryAuth`: see `registry-auth.ts`. */
+  'service.create': {
+    request: { spec: ServiceSpec; registryAuth?: string };
+    response: { id: string; warnings: string[] };
+  };
   'service.update': {
-    request: { id: string; version: number; spec: ServiceSpec; rollback?: boolean };
+    request: { id: string; version: number; spec: ServiceSpec; rollback?: boolean } & RegistryAuthUpdate;
     response: { warnings: string[] };
   };
   /** To an earlier spec by its number, see `service history`; how many tasks are wanted stays as it is. */
@@ -39,6 +43,12 @@ export interface ControlMethods {
     request: { version: number; spec: ClusterSpec; rotateWorkerToken: boolean; rotateManagerToken: boolean };
     response: Record<string, never>;
   };
+}
+
+export interface RegistryAuthUpdate {
+  /** New credentials; without them the service keeps those it has, or had with its previous spec. */
+  readonly registryAuth?: string;
+  readonly registryAuthFrom?: 'spec' | 'previous-spec';
 }
 
 /** What a stack file asks for. Services refer to secrets, configs and networks by name; their ids need not exist yet. */

@@ -27,6 +27,11 @@ export interface Meta {
   /** Milliseconds since the epoch, stamped by the leader. */
   readonly createdAt: number;
   readonly updatedAt: number;
+  /**
+   * Services, nodes and the cluster: Raft index of the entry that last wrote the spec, where others wrote the object since (its
+   * status, for instance). Who read the object since then has seen its spec. Absent: the same as `version`.
+   */
+  readonly specIndex?: number;
 }
 
 export interface StoreObject {
@@ -127,6 +132,9 @@ export interface Service extends StoreObject {
   readonly revisedAt?: number;
   /** What the update under way has to remember; present while `updateStatus` says that one is. */
   readonly updateProgress?: UpdateProgress;
+  /** Registry credentials of the spec and of the previous one, see `registry-auth.ts`. Never shown, never logged. */
+  readonly registryAuth?: string;
+  readonly previousRegistryAuth?: string;
   /** Version of the last change of `spec`; tasks carry the one they were made from. */
   readonly specVersion: number;
   readonly updateStatus?: UpdateStatus;

@@ -3,12 +3,19 @@ import { type EffectiveUpdateConfig, effectiveUpdateConfig } from './defaults.ts
 import { sameEndpoint, sameSpec, sameTaskSpec } from './equal.ts';
 import { jobStatusAfter } from './job.ts';
 import type { Service, UpdateStatus } from './objects.ts';
+import { registryAuthFor } from './registry-auth.ts';
 import type { ServiceSpec } from './spec.ts';
 
 /** True while tasks are being replaced; false when nothing was begun, it is paused, or over. */
 export function isUpdating(service: Service): boolean {
   const state = service.updateStatus?.state;
   return state === 'updating' || state === 'rollback_started';
+}
+
+/** By a failure: it goes on when the service is updated, not when it is scaled. */
+export function isPaused(service: Service): boolean {
+  const state = service.updateStatus?.state;
+  return state === 'paused' || state === 'rollback_paused';
 }
 
 export function isRollback(service: Service): boolean {
@@ -38,10 +45,24 @@ export function pausedUpdate(status: UpdateStatus, message: string): UpdateStatu
 
 /**
  * The service with another spec. Where tasks made from the old one are still right, an update under way goes on: scaling during
- * a rollout neither restarts it nor loses what to roll back to. Otherwise it is superseded, and the update loop starts afresh.
+ * a rollout neither restarts it nor loses what to roll back to. Scaling leaves a paused one paused, too: who needs more (or fewer)
+ * tasks has not looked at what failed. Otherwise it is superseded, and the update loop starts afresh.
  */
-export function respecced(service: Service, spec: ServiceSpec, now: number): Draft {
-  const { meta: _, updateStatus, updateProgress, previousSpec, ...draft } = service;
+export function respecced(
+  service: Service,
+  spec: ServiceSpec,
+  now: number,
+  registryAuth = registryAuthFor(service, spec.TaskTemplate.ContainerSpec.Image),
+): Draft {
+  const {
+    meta: _,
+    updateStatus,
+    updateProgress,
+    previousSpec,
+    registryAuth: __,
+    previousRegistryAuth,
+    ...draft
+  } = service;
   const same = tasksStayRight(service.spec, spec);
   const next = {
     ...draft,
@@ -49,10 +70,13 @@ export function respecced(service: Service, spec: ServiceSpec, now: number): Dra
     specVersion: service.specVersion + (same ? 0 : 1),
     ...(isScaled(service.spec, spec) ? {} : nextRevision(service, now)),
     ...jobStatusAfter(service, spec, now),
+    ...(registryAuth === undefined ? {} : { registryAuth }),
   };
-  if (!same || !isUpdating(service)) return { ...next, previousSpec: service.spec };
+  const goesOn = same && (isUpdating(service) || (isPaused(service) && isMereScaling(service.spec, spec)));
+  if (!goesOn) return { ...next, ...previousOf(service) };
   return {
     ...next,
+    ...(previousRegistryAuth === undefined ? {} : { previousRegistryAuth }),
     ...(updateStatus === undefined ? {} : { updateStatus }),
     ...(updateProgress === undefined ? {} : { updateProgress }),
     ...(previousSpec === undefined ? {} : { previousSpec: { ...previousSpec, Mode: spec.Mode } }),
@@ -71,6 +95,14 @@ export function isScaled(one: ServiceSpec, other: ServiceSpec): boolean {
   return tasksStayRight(one, other) && sameSpec(rest, others);
 }
 
+function previousOf({ spec, registryAuth }: Service): Pick<Service, 'previousSpec' | 'previousRegistryAuth'> {
+  return { previousSpec: spec, ...(registryAuth === undefined ? {} : { previousRegistryAuth: registryAuth }) };
+}
+
+function isMereScaling(one: ServiceSpec, other: ServiceSpec): boolean {
+  return isScaled(one, other) && !sameSpec(one.Mode, other.Mode);
+}
+
 function nextRevision(service: Service, now: number): Pick<Service, 'revision' | 'revisedAt'> {
   return { revision: (service.revision ?? 1) + 1, revisedAt: now };
 }
@@ -85,15 +117,24 @@ export interface Rollback {
 
 /** As SwarmKit does it (manager/controlapi/service.go, manager/orchestrator/update/updater.go). */
 export function rolledBack(service: Service, { spec, message, startedAt, by }: Rollback, now: number): Draft {
-  const { meta: _, previousSpec: __, updateProgress: ___, ...draft } = service;
+  const {
+    meta: _,
+    previousSpec: __,
+    updateProgress: ___,
+    registryAuth: ____,
+    previousRegistryAuth: _____,
+    ...draft
+  } = service;
+  const registryAuth = registryAuthFor(service, spec.TaskTemplate.ContainerSpec.Image);
   return {
     ...draft,
+    ...(registryAuth === undefined ? {} : { registryAuth }),
     spec,
     specVersion: service.specVersion + 1,
     updateStatus: { state: 'rollback_started', startedAt, message },
     ...nextRevision(service, now),
     ...jobStatusAfter(service, spec, now),
-    ...(by === 'user' ? { previousSpec: service.spec } : {}),
+    ...(by === 'user' ? previousOf(service) : {}),
   };
 }
 

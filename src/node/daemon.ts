@@ -13,6 +13,7 @@ import { deferred } from '../lib/deferred.ts';
 import { ClusterError, messageOf } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import { realClock, realRandom, terminalLog } from '../lib/real.ts';
+import { parseRegistryAuth } from '../model/registry-auth.ts';
 import { type ContainerdExecutor, createContainerdExecutor } from '../worker/containerd/executor.ts';
 import { createNetworkDriver } from '../worker/network/driver.ts';
 import type { NetworkDriver } from '../worker/network/port.ts';
@@ -57,7 +58,7 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
     log,
     worker: { executor: runtime, openTaskDb: () => createFileTaskDb({ path: join(options.dataDir, 'tasks') }) },
     machine: machineFacts(options, facts),
-    resolveImage: (reference) => runtime.resolveImage(reference),
+    resolveImage: (reference, auth) => runtime.resolveImage(reference, parseRegistryAuth(auth ?? '')),
     onFatal: ended.resolve,
   });
   const api = createApi({ node, clock: realClock, log: log.part('api'), version });

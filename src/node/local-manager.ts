@@ -64,7 +64,7 @@ export class LocalManager {
   /** Errors: `failed_precondition` when the address is taken or the directory belongs to another member. */
   static async open(options: LocalManagerOptions): Promise<LocalManager> {
     const { identity, nodeId, clock, random, log, dialer } = options;
-    const store = new MemoryStore({ proposer: null, now: () => clock.now() });
+    const store = new MemoryStore({ proposer: null, now: () => clock.now(), defer: (run) => clock.defer(run) });
     const runtime = raftRuntime(clock, random);
     const credentials = new NodeServerCredentials(identity);
     const late: { server?: RpcServer; raft?: RaftManager } = {};

@@ -1,10 +1,13 @@
 /** All nodes with what their tasks hold, kept up to date by change events. */
 import type { Node, Task } from '../model/objects.ts';
 import { isTerminal, TaskState } from '../model/task-state.ts';
-import { failureWindowMs, groupKey, holds, NodeInfo } from './node-info.ts';
+import { failureWindowMs, groupKey, holds, NodeInfo, ServiceCounts } from './node-info.ts';
 
 export class ClusterIndex {
   readonly #infos = new Map<string, NodeInfo>();
+  readonly #counts = new ServiceCounts();
+  /** The infos as a list, until a node comes or goes. */
+  #list: readonly NodeInfo[] | undefined;
   /** Tasks whose node is not known (yet), by node. */
   readonly #strays = new Map<string, Map<string, Task>>();
   /** Where each task that holds something is. */
@@ -23,8 +26,9 @@ export class ClusterIndex {
     return index;
   }
 
-  infos(): Iterable<NodeInfo> {
-    return this.#infos.values();
+  infos(): readonly NodeInfo[] {
+    this.#list ??= [...this.#infos.values()];
+    return this.#list;
   }
 
   get size(): number {
@@ -41,18 +45,22 @@ export class ClusterIndex {
       info.node = node;
       return;
     }
-    const added = new NodeInfo(node);
+    const added = new NodeInfo(node, this.#counts);
     for (const task of this.#strays.get(node.id)?.values() ?? []) added.put(task, this.#superseded.has(task.id));
     this.#strays.delete(node.id);
     this.#infos.set(node.id, added);
+    this.#list = undefined;
   }
 
   removeNode(nodeId: string): void {
+    this.#infos.get(nodeId)?.dropAll();
     this.#infos.delete(nodeId);
+    this.#list = undefined;
   }
 
   changeTask(before: Task | undefined, after: Task | undefined): void {
-    if (before !== undefined && before.nodeId !== '') this.release(before.nodeId, before.id);
+    const stays = before !== undefined && after !== undefined && before.nodeId === after.nodeId && holds(after);
+    if (before !== undefined && before.nodeId !== '' && !stays) this.release(before.nodeId, before.id);
     this.#supersede(before, after);
     if (after === undefined || !holds(after)) return;
     this.#where.set(after.id, after.nodeId);

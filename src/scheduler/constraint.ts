@@ -30,12 +30,29 @@ export function parseConstraints(expressions: readonly string[]): readonly Const
 
 /** True when every constraint holds. An unknown key or a malformed address matches no node. */
 export function nodeMatches(constraints: readonly Constraint[], node: Node): boolean {
-  return constraints.every((constraint) => matches(constraint, node));
+  return constraints.every((constraint) => compiled(constraint)(node));
+}
+
+type Matcher = (node: Node) => boolean;
+/** By the list itself, which belongs to a spec that never changes. */
+const matchers = new WeakMap<readonly string[], Matcher>();
+
+/** Of the constraints of a stored spec, see `readConstraints`; made once for each spec. */
+export function matcherOf(expressions: readonly string[]): Matcher {
+  const known = matchers.get(expressions);
+  if (known !== undefined) return known;
+  const all = readConstraints(expressions).map(compiled);
+  const matcher: Matcher = (node) => {
+    for (const matches of all) if (!matches(node)) return false;
+    return true;
+  };
+  if (Object.isFrozen(expressions)) matchers.set(expressions, matcher);
+  return matcher;
 }
 
 /** The constraints of a stored spec; one that cannot be read (written by an older version) matches no node. */
 export function constraintsMatch(expressions: readonly string[] | undefined, node: Node): boolean {
-  return expressions === undefined || expressions.length === 0 || nodeMatches(readConstraints(expressions), node);
+  return expressions === undefined || expressions.length === 0 || matcherOf(expressions)(node);
 }
 
 /** Like `parseConstraints`, but what cannot be read becomes a constraint that nothing meets. */
@@ -49,46 +66,56 @@ export function readConstraints(expressions: readonly string[]): readonly Constr
   });
 }
 
-function matches(constraint: Constraint, node: Node): boolean {
+function compiled(constraint: Constraint): Matcher {
   const key = constraint.key.toLowerCase();
-  if (key === 'node.ip') return addressMatches(constraint, node.status.addr);
-  const actual = attribute(key, constraint.key, node);
-  if (actual === undefined) return false;
+  if (key === 'node.ip') return (node) => addressMatches(constraint, node.status.addr);
+  const actualOf = attribute(key, constraint.key);
+  if (actualOf === undefined) return () => false;
   const wanted =
     key === 'node.platform.arch' ? canonicalArchitecture(constraint.value) : constraint.value.toLowerCase();
-  return (actual.toLowerCase() === wanted) === (constraint.operator === '==');
+  const wantsEqual = constraint.operator === '==';
+  return (node) => {
+    const actual = actualOf(node);
+    return (actual === wanted || actual.toLowerCase() === wanted) === wantsEqual;
+  };
 }
 
 /** What the node has under the constraint's key; undefined for an unknown key. */
 export function nodeValue({ key }: Constraint, node: Node): string | undefined {
   const lower = key.toLowerCase();
-  return lower === 'node.ip' ? node.status.addr : attribute(lower, key, node);
+  return lower === 'node.ip' ? node.status.addr : attribute(lower, key)?.(node);
 }
 
 const nodeLabels = 'node.labels.';
 const engineLabels = 'engine.labels.';
 
 /** Undefined for an unknown key. `exact` keeps the case of a label's own name. */
-function attribute(key: string, exact: string, node: Node): string | undefined {
+function attribute(key: string, exact: string): ((node: Node) => string) | undefined {
   switch (key) {
     case 'node.id':
-      return node.id;
+      return (node) => node.id;
     case 'node.hostname':
-      return node.description?.hostname ?? '';
+      return (node) => node.description?.hostname ?? '';
     case 'node.role':
-      return node.role;
+      return (node) => node.role;
     case 'node.platform.os':
-      return node.description?.platform.os ?? '';
+      return (node) => node.description?.platform.os ?? '';
     case 'node.platform.arch':
-      return canonicalArchitecture(node.description?.platform.architecture ?? '');
+      return (node) => canonicalArchitecture(node.description?.platform.architecture ?? '');
     default:
-      return label(key, exact, node);
+      return label(key, exact);
   }
 }
 
-function label(key: string, exact: string, node: Node): string | undefined {
-  if (key.startsWith(nodeLabels)) return own(node.spec.Labels, exact.slice(nodeLabels.length));
-  if (key.startsWith(engineLabels)) return own(node.description?.engine.labels, exact.slice(engineLabels.length));
+function label(key: string, exact: string): ((node: Node) => string) | undefined {
+  if (key.startsWith(nodeLabels)) {
+    const name = exact.slice(nodeLabels.length);
+    return (node) => own(node.spec.Labels, name);
+  }
+  if (key.startsWith(engineLabels)) {
+    const name = exact.slice(engineLabels.length);
+    return (node) => own(node.description?.engine.labels, name);
+  }
   return undefined;
 }
 
@@ -98,7 +125,7 @@ function own(labels: Readonly<Record<string, string>> | undefined, name: string)
 
 /** The value a spread descriptor has on a node; a node without the label is in branch ''. Undefined: not a label. */
 export function spreadValue(descriptor: string, node: Node): string | undefined {
-  return label(descriptor.toLowerCase(), descriptor, node);
+  return label(descriptor.toLowerCase(), descriptor)?.(node);
 }
 
 function addressMatches(constraint: Constraint, addr: string): boolean {

@@ -1,6 +1,6 @@
 /** What a node must offer to a task, in Swarm's order and words. The first filter that turns a node down gets the blame. */
 import type { Node, Task } from '../model/objects.ts';
-import { nodeMatches, readConstraints } from './constraint.ts';
+import { matcherOf } from './constraint.ts';
 import type { NodeInfo } from './node-info.ts';
 import { genericCounts, portKeys } from './node-info.ts';
 import { platformMatches } from './platform.ts';
@@ -31,14 +31,11 @@ export function nodeFiltersFor(task: Task): readonly Filter[] {
 }
 
 export function firstRefusal(filters: readonly Filter[], info: NodeInfo): FilterName | undefined {
-  return filters.find((filter) => !filter.passes(info))?.name;
+  for (const filter of filters) if (!filter.passes(info)) return filter.name;
+  return undefined;
 }
 
-export function isReady(node: Node): boolean {
-  return node.status.state === 'ready' && node.spec.Availability === 'active';
-}
-
-const readyFilter: Filter = { name: 'ready', passes: (info) => isReady(info.node) };
+const readyFilter: Filter = { name: 'ready', passes: (info) => info.isReady };
 
 function resourceFilter(task: Task): readonly Filter[] {
   const reserved = task.spec.Resources?.Reservations;
@@ -98,10 +95,10 @@ export function hasPlugin(node: Node, wanted: Plugin): boolean {
 }
 
 function constraintFilter(task: Task): readonly Filter[] {
-  const constraints = readConstraints(task.spec.Placement?.Constraints ?? []);
-  return constraints.length === 0
-    ? []
-    : [{ name: 'constraint', passes: (info) => nodeMatches(constraints, info.node) }];
+  const expressions = task.spec.Placement?.Constraints ?? [];
+  if (expressions.length === 0) return [];
+  const matches = matcherOf(expressions);
+  return [{ name: 'constraint', passes: (info) => matches(info.node) }];
 }
 
 function platformFilter(task: Task): readonly Filter[] {
@@ -121,5 +118,5 @@ function portFilter(task: Task): readonly Filter[] {
 
 function maxFilter(task: Task): readonly Filter[] {
   const max = task.spec.Placement?.MaxReplicas ?? 0;
-  return max === 0 ? [] : [{ name: 'maxReplicas', passes: (info) => info.tasksOf(task.serviceId) < max }];
+  return max === 0 ? [] : [{ name: 'maxReplicas', passes: (info) => info.presentOf(task.serviceId) < max }];
 }

@@ -68,7 +68,7 @@ function planOf(view: ClusterView, wish: Wish): Plan {
 function replicatedPlan(view: ClusterView, wish: Wish, present: readonly Task[]): Plan {
   const replicas = replicasOf(wish.spec);
   const staying = present.slice(0, replicas);
-  const outdated = staying.filter((task) => !isUpToDate(task, wish.spec, view.get('node', task.nodeId)));
+  const outdated = staying.filter((task) => !isUpToDate(task, wish.spec, view));
   const taken = new Set(staying.map((task) => task.slot));
   const slots = outdated.map((task) => task.slot);
   for (let slot = 1; taken.size < replicas; slot++) {
@@ -95,7 +95,7 @@ function globalPlan(
   const gone: Task[] = [];
   for (const node of nodes) {
     const old = byNode.get(node.id);
-    if (old !== undefined && isUpToDate(old, wish.spec, node)) continue;
+    if (old !== undefined && isUpToDate(old, wish.spec, view)) continue;
     if (old !== undefined) gone.push(old);
     made.push(draft(wish, 0, node.id));
   }

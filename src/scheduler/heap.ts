@@ -13,6 +13,21 @@ export class Heap<T> {
     return this.#items.length;
   }
 
+  /** In no particular order. */
+  get items(): readonly T[] {
+    return this.#items;
+  }
+
+  get top(): T | undefined {
+    return this.#items[0];
+  }
+
+  /** Puts `item` in the place of the top. */
+  replaceTop(item: T): void {
+    this.#items[0] = item;
+    this.#sink(0);
+  }
+
   push(item: T): void {
     const items = this.#items;
     let at = items.length;

@@ -6,14 +6,15 @@
 export { ClusterIndex } from './cluster-index.ts';
 export type { Constraint } from './constraint.ts';
 export { constraintsMatch, nodeMatches, parseConstraint, parseConstraints } from './constraint.ts';
+export { isCrowdedOut } from './crowded.ts';
 export { explainService, explainTask } from './diagnose.ts';
 export type { Refusals } from './explain.ts';
 export { explanation, reason } from './explain.ts';
 export type { FilterName } from './filters.ts';
-export { filtersFor, firstRefusal, hasRoom, isReady, nodeFiltersFor } from './filters.ts';
+export { filtersFor, firstRefusal, hasRoom, nodeFiltersFor } from './filters.ts';
 export type { Wish } from './forecast.ts';
 export { forecast } from './forecast.ts';
-export { failuresFaulty, failureWindowMs, groupKey, holds, NodeInfo } from './node-info.ts';
+export { failuresFaulty, failureWindowMs, groupKey, holds, isReady, NodeInfo } from './node-info.ts';
 export type { Confirmation, GroupResult, Placement } from './schedule.ts';
 export { confirmGroup, refusalsPerNode, scheduleGroup } from './schedule.ts';
 export { isUpToDate } from './up-to-date.ts';

@@ -10,7 +10,27 @@ export const failureWindowMs = 5 * 60_000;
 export const failuresFaulty = 5;
 const failureKeysMax = 1000;
 
+/** How many active tasks of each service the nodes have: one book for all nodes of an index. */
+export class ServiceCounts {
+  readonly #services = new Map<string, Map<NodeInfo, number>>();
+
+  /** Nodes without tasks of the service are not in it; undefined: none has any. */
+  of(serviceId: string): ReadonlyMap<NodeInfo, number> | undefined {
+    return this.#services.get(serviceId);
+  }
+
+  bump(serviceId: string, info: NodeInfo, by: number): void {
+    let counts = this.#services.get(serviceId);
+    if (counts === undefined) this.#services.set(serviceId, (counts = new Map()));
+    bump(counts, info, by);
+    if (counts.size === 0) this.#services.delete(serviceId);
+  }
+}
+
 interface Holding {
+  /** What it is made of: where these are the same, it is the same. */
+  readonly spec: Task['spec'];
+  readonly endpoint: Task['endpoint'];
   readonly serviceId: string;
   /** Counts for spreading: wanted to run, and nobody is about to take over. What is being stopped holds resources and ports only. */
   readonly active: boolean;
@@ -23,45 +43,77 @@ interface Holding {
 }
 
 export class NodeInfo {
-  node: Node;
   nanoCpus = 0;
   memoryBytes = 0;
   /** Active tasks. */
   total = 0;
   readonly #holdings = new Map<string, Holding>();
-  readonly #perService = new Map<string, number>();
-  readonly #ports = new Map<string, number>();
-  readonly #generic = new Map<string, number>();
+  readonly #counts: ServiceCounts;
+  // Few nodes have any of these.
+  #ports: Map<string, number> | undefined;
+  #generic: Map<string, number> | undefined;
   /** `kind=name` of the generic resources that have names. */
-  readonly #named = new Map<string, number>();
-  readonly #failures = new Map<string, number[]>();
+  #named: Map<string, number> | undefined;
+  /** By service: wanted, but another is about to take over. */
+  #leaving: Map<string, number> | undefined;
+  #failures: Map<string, number[]> | undefined;
   #idHash: number | undefined;
+  #node: Node;
+  #isReady: boolean;
+  #capacity: Capacity;
 
-  constructor(node: Node) {
-    this.node = node;
+  constructor(node: Node, counts = new ServiceCounts()) {
+    this.#counts = counts;
+    this.#node = node;
+    this.#isReady = isReady(node);
+    this.#capacity = capacityOf(node);
+  }
+
+  get node(): Node {
+    return this.#node;
+  }
+
+  set node(node: Node) {
+    this.#node = node;
+    this.#isReady = isReady(node);
+    this.#capacity = capacityOf(node);
+  }
+
+  get isReady(): boolean {
+    return this.#isReady;
   }
 
   tasksOf(serviceId: string): number {
-    return this.#perService.get(serviceId) ?? 0;
+    return this.#counts.of(serviceId)?.get(this) ?? 0;
+  }
+
+  /** The same with those that another is about to take over from: they are here until then. */
+  presentOf(serviceId: string): number {
+    return this.tasksOf(serviceId) + (this.#leaving?.get(serviceId) ?? 0);
+  }
+
+  /** Of the service on this and the other nodes of its index. */
+  countsOf(serviceId: string): ReadonlyMap<NodeInfo, number> | undefined {
+    return this.#counts.of(serviceId);
   }
 
   portInUse(key: string): boolean {
-    return this.#ports.has(key);
+    return this.#ports?.has(key) ?? false;
   }
 
   genericInUse(kind: string): number {
-    return this.#generic.get(kind) ?? 0;
+    return this.#generic?.get(kind) ?? 0;
   }
 
   /** What the task would get of the node's generic resources: of named ones the first that are free. */
   pickGeneric(task: Task): readonly GenericResource[] {
     const reserved = task.spec.Resources?.Reservations;
-    if (reserved?.GenericResources === undefined) return [];
+    if (reserved?.GenericResources === undefined) return noneAssigned;
     const names = this.node.description?.resources.GenericResources ?? [];
     return [...genericCounts(reserved)].flatMap(([Kind, count]): readonly GenericResource[] => {
       const own = names.filter(({ NamedResourceSpec: named }) => named?.Kind === Kind);
       if (own.length === 0) return count === 0 ? [] : [{ DiscreteResourceSpec: { Kind, Value: count } }];
-      return own.filter((one) => !this.#named.has(nameKey(one))).slice(0, count);
+      return own.filter((one) => this.#named?.has(nameKey(one)) !== true).slice(0, count);
     });
   }
 
@@ -73,8 +125,8 @@ export class NodeInfo {
   /** Places the task here; `without`: a task whose resources count as free, since it gives way first. */
   take(task: Task, without?: string): void {
     const pick = () => this.pickGeneric(task);
-    const genericResources = without === undefined ? pick() : this.without(without, pick);
-    this.put({ ...task, nodeId: this.node.id, genericResources });
+    const assigned = without === undefined ? pick() : this.without(without, pick);
+    this.#hold(task.id, holdingOf(task, { superseded: false, assigned }));
   }
 
   /** Of the node's id: ties break by a hash, never by chance. */
@@ -83,15 +135,14 @@ export class NodeInfo {
     return this.#idHash;
   }
 
-  get capacity(): { readonly nanoCpus: number; readonly memoryBytes: number } {
-    const resources = this.node.description?.resources;
-    return { nanoCpus: resources?.NanoCPUs ?? 0, memoryBytes: resources?.MemoryBytes ?? 0 };
+  get capacity(): Capacity {
+    return this.#capacity;
   }
 
   /** The larger reserved share of CPU and memory, 0 … 1. */
   get reservedShare(): number {
     if (this.nanoCpus === 0 && this.memoryBytes === 0) return 0;
-    const { nanoCpus, memoryBytes } = this.capacity;
+    const { nanoCpus, memoryBytes } = this.#capacity;
     const cpu = nanoCpus > 0 ? this.nanoCpus / nanoCpus : 0;
     const memory = memoryBytes > 0 ? this.memoryBytes / memoryBytes : 0;
     return Math.max(cpu, memory);
@@ -109,7 +160,9 @@ export class NodeInfo {
 
   /** Records the task as it is now, whatever was recorded for it before. `superseded`: another is about to take over from it. */
   put(task: Task, superseded = false): void {
-    this.#hold(task.id, holdingOf(task, superseded));
+    const before = this.#holdings.get(task.id);
+    if (before !== undefined && isSame(before, task, superseded)) return;
+    this.#hold(task.id, holdingOf(task, { superseded, assigned: task.genericResources ?? noneAssigned }));
   }
 
   /** Another task is about to take over from this one, or is not any more. */
@@ -130,47 +183,64 @@ export class NodeInfo {
   #hold(taskId: string, holding: Holding): void {
     this.drop(taskId);
     this.#holdings.set(taskId, holding);
-    this.nanoCpus += holding.nanoCpus;
-    this.memoryBytes += holding.memoryBytes;
-    for (const [kind, count] of holding.generic) bump(this.#generic, kind, count);
-    for (const one of holding.assigned) if (one.NamedResourceSpec !== undefined) bump(this.#named, nameKey(one), 1);
-    for (const port of holding.ports) bump(this.#ports, port, 1);
-    if (!holding.active) return;
-    this.total += 1;
-    bump(this.#perService, holding.serviceId, 1);
+    this.#account(holding, 1);
   }
 
   drop(taskId: string): void {
     const holding = this.#holdings.get(taskId);
     if (holding === undefined) return;
     this.#holdings.delete(taskId);
-    this.nanoCpus -= holding.nanoCpus;
-    this.memoryBytes -= holding.memoryBytes;
-    for (const [kind, count] of holding.generic) bump(this.#generic, kind, -count);
-    for (const one of holding.assigned) if (one.NamedResourceSpec !== undefined) bump(this.#named, nameKey(one), -1);
-    for (const port of holding.ports) bump(this.#ports, port, -1);
+    this.#account(holding, -1);
+  }
+
+  dropAll(): void {
+    for (const taskId of [...this.#holdings.keys()]) this.drop(taskId);
+  }
+
+  #account(holding: Holding, sign: 1 | -1): void {
+    this.nanoCpus += sign * holding.nanoCpus;
+    this.memoryBytes += sign * holding.memoryBytes;
+    for (const [kind, count] of holding.generic) bump((this.#generic ??= new Map()), kind, sign * count);
+    for (const one of holding.assigned)
+      if (one.NamedResourceSpec !== undefined) bump((this.#named ??= new Map()), nameKey(one), sign);
+    for (const port of holding.ports) bump((this.#ports ??= new Map()), port, sign);
+    if (holding.wanted && !holding.active) bump((this.#leaving ??= new Map()), holding.serviceId, sign);
     if (!holding.active) return;
-    this.total -= 1;
-    bump(this.#perService, holding.serviceId, -1);
+    this.total += sign;
+    this.#counts.bump(holding.serviceId, this, sign);
   }
 
   noteFailure(key: string, now: number): void {
-    if (!this.#failures.has(key) && this.#failures.size >= failureKeysMax) {
-      for (const oldest of this.#failures.keys()) {
-        this.#failures.delete(oldest);
+    const failures = (this.#failures ??= new Map());
+    if (!failures.has(key) && failures.size >= failureKeysMax) {
+      for (const oldest of failures.keys()) {
+        failures.delete(oldest);
         break;
       }
     }
-    this.#failures.set(key, [...this.#recent(key, now), now].slice(-failuresFaulty * 4));
+    failures.set(key, [...this.#recent(key, now), now].slice(-failuresFaulty * 4));
   }
 
   failures(key: string, now: number): number {
-    return this.#failures.size === 0 ? 0 : this.#recent(key, now).length;
+    return this.#failures === undefined ? 0 : this.#recent(key, now).length;
   }
 
   #recent(key: string, now: number): readonly number[] {
-    return (this.#failures.get(key) ?? []).filter((at) => at > now - failureWindowMs);
+    return (this.#failures?.get(key) ?? []).filter((at) => at > now - failureWindowMs);
   }
+}
+
+interface Capacity {
+  readonly nanoCpus: number;
+  readonly memoryBytes: number;
+}
+
+function capacityOf({ description }: Node): Capacity {
+  return { nanoCpus: description?.resources.NanoCPUs ?? 0, memoryBytes: description?.resources.MemoryBytes ?? 0 };
+}
+
+export function isReady(node: Node): boolean {
+  return node.status.state === 'ready' && node.spec.Availability === 'active';
 }
 
 export function tenthsOf(share: number): number {
@@ -183,18 +253,20 @@ export function holds(task: Task): boolean {
 }
 
 /** Tasks made from one version of one service are equal to the scheduler. */
-export function groupKey(task: Task): string {
+export function groupKey(task: Pick<Task, 'serviceId' | 'specVersion'>): string {
   return `${task.serviceId}/${task.specVersion}`;
 }
 
 export function portKeys(task: Task): readonly string[] {
+  if (task.endpoint?.Ports === undefined) return noPorts;
   return hostPortsOf(task.endpoint).map(({ port, protocol }) => `${port}/${protocol}`);
 }
 
 /** Generic resources by kind: a named one counts as one. */
 export function genericCounts(resources: Resources | undefined): ReadonlyMap<string, number> {
+  if (resources?.GenericResources === undefined) return noCounts;
   const counts = new Map<string, number>();
-  for (const { DiscreteResourceSpec: discrete, NamedResourceSpec: named } of resources?.GenericResources ?? []) {
+  for (const { DiscreteResourceSpec: discrete, NamedResourceSpec: named } of resources.GenericResources) {
     if (discrete !== undefined) bump(counts, discrete.Kind, discrete.Value);
     if (named !== undefined) bump(counts, named.Kind, 1);
   }
@@ -205,22 +277,45 @@ function nameKey({ NamedResourceSpec: named }: GenericResource): string {
   return named === undefined ? '' : `${named.Kind}=${named.Value}`;
 }
 
-function holdingOf(task: Task, superseded: boolean): Holding {
+const noCounts: ReadonlyMap<string, number> = new Map();
+const noPorts: readonly string[] = [];
+const noneAssigned: readonly GenericResource[] = [];
+
+/** Specs are shared and never change, so a task that merely reports how it is holds what it held. */
+function isSame(holding: Holding, task: Task, superseded: boolean): boolean {
+  return (
+    holding.spec === task.spec &&
+    holding.endpoint === task.endpoint &&
+    holding.wanted === task.desired <= TaskState.complete &&
+    holding.active === (holding.wanted && !superseded) &&
+    holding.assigned.length === 0 &&
+    task.genericResources === undefined
+  );
+}
+
+interface Hold {
+  readonly superseded: boolean;
+  readonly assigned: readonly GenericResource[];
+}
+
+function holdingOf(task: Task, { superseded, assigned }: Hold): Holding {
   const reserved = task.spec.Resources?.Reservations;
   const wanted = task.desired <= TaskState.complete;
   return {
+    spec: task.spec,
+    endpoint: task.endpoint,
     serviceId: task.serviceId,
     active: wanted && !superseded,
     wanted,
     nanoCpus: reserved?.NanoCPUs ?? 0,
     memoryBytes: reserved?.MemoryBytes ?? 0,
     generic: genericCounts(reserved),
-    assigned: task.genericResources ?? [],
+    assigned,
     ports: portKeys(task),
   };
 }
 
-function bump(counts: Map<string, number>, key: string, by: number): void {
+function bump<K>(counts: Map<K, number>, key: K, by: number): void {
   const count = (counts.get(key) ?? 0) + by;
   if (count === 0) counts.delete(key);
   else counts.set(key, count);

@@ -8,54 +8,18 @@ import { explanation } from './explain.ts';
 import { filtersFor, firstRefusal } from './filters.ts';
 import { groupKey, NodeInfo } from './node-info.ts';
 import { refusalsPerNode, scheduleGroup } from './schedule.ts';
-
-interface NodeShape {
-  readonly labels?: Record<string, string>;
-  readonly memory?: number;
-  readonly state?: Node['status']['state'];
-  readonly availability?: Node['spec']['Availability'];
-  readonly architecture?: string;
-  readonly os?: string;
-}
-
-function node(id: string, shape: NodeShape = {}): Node {
-  return {
-    id,
-    meta: { version: 1, createdAt: 0, updatedAt: 0 },
-    spec: { Labels: shape.labels ?? {}, Role: 'worker', Availability: shape.availability ?? 'active' },
-    role: 'worker',
-    description: {
-      hostname: id,
-      platform: { architecture: shape.architecture ?? 'x86_64', os: shape.os ?? 'linux' },
-      resources: { NanoCPUs: 4e9, MemoryBytes: shape.memory ?? 8e9 },
-      engine: { version: '1', labels: {}, plugins: [] },
-    },
-    status: { state: shape.state ?? 'ready', message: '', addr: '10.0.0.1', since: 0 },
-  };
-}
+import { node, pendingTask } from './testing/objects.ts';
 
 let taskCount = 0;
 
 function tasks(count: number, serviceId = 'a', spec: Partial<TaskSpec> = {}, endpoint: EndpointSpec = {}): Task[] {
-  return Array.from({ length: count }, () => ({
-    id: `t${taskCount++}`,
-    meta: { version: 1, createdAt: 0, updatedAt: 0 },
-    serviceId,
-    slot: 1,
-    nodeId: '',
-    spec: { ContainerSpec: { Image: 'x' }, ...spec },
-    specVersion: 1,
-    serviceName: serviceId,
-    serviceLabels: {},
-    endpoint,
-    desired: TaskState.running,
-    status: { state: TaskState.pending, timestamp: 0, message: '', err: '' },
-    restarts: [],
-  }));
+  return Array.from({ length: count }, () => pendingTask(`t${taskCount++}`, serviceId, spec, endpoint));
 }
 
 function infos(...nodes: Node[]): NodeInfo[] {
-  return nodes.map((one) => new NodeInfo(one));
+  const index = new ClusterIndex();
+  for (const one of nodes) index.putNode(one);
+  return [...index.infos()];
 }
 
 const counts = (all: readonly NodeInfo[], service = 'a') => all.map((info) => info.tasksOf(service));

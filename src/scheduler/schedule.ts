@@ -9,7 +9,7 @@ import { spreadValue } from './constraint.ts';
 import type { Refusals } from './explain.ts';
 import type { Filter, FilterName } from './filters.ts';
 import { filtersFor, firstRefusal } from './filters.ts';
-import { hashOn } from './hash.ts';
+import { hashOf, mixed } from './hash.ts';
 import { Heap } from './heap.ts';
 import type { NodeInfo } from './node-info.ts';
 import { failuresFaulty, groupKey, tenthsOf } from './node-info.ts';
@@ -36,7 +36,7 @@ export interface GroupResult {
 }
 
 /**
- * `tasks` share service and spec version. What is placed is at once recorded in the node infos. `infoOfTask` says where a task is
+ * `tasks` share service and spec version, `infos` their index. What is placed is at once recorded in the node infos. `infoOfTask` says where a task is
  * that another of `tasks` takes over from.
  */
 export function scheduleGroup(
@@ -48,16 +48,16 @@ export function scheduleGroup(
   const [sample] = tasks;
   if (sample === undefined) return { placed: [], unplaced: [], refusals: new Map() };
   const filters = filtersFor(sample);
-  const nodes = [...infos];
-  const wish = { serviceId: sample.serviceId, key: groupKey(sample), now };
+  const nodes: readonly NodeInfo[] = Array.isArray(infos) ? infos : [...infos];
+  const wish = wishOf(sample, nodes, now);
   const levels = descriptors(sample);
   const root =
-    tasks.length === 1 && levels.length === 0
-      ? new Single(nodes, wish)
+    levels.length === 0
+      ? new Leaf(best(nodes, { wish, filters, count: tasks.length }), wish)
       : branch(
-          nodes.map((info) => candidate(info, wish, fits(filters, info))),
+          nodes.map((info) => read(newCandidate(info, fits(filters, info)), wish)),
           levels,
-          sample.serviceId,
+          wish,
         );
   const placed: Placement[] = [];
   const unplaced: Task[] = [];
@@ -90,18 +90,29 @@ function fits(filters: readonly Filter[], info: NodeInfo): boolean {
   return firstRefusal(filters, info) === undefined;
 }
 
-/** Where the task fits only once the one it takes over from has given way: that one is stopped before this one starts. */
+/**
+ * Where the task fits only once the one it takes over from has given way. Stop-first: that one is stopped before this one starts.
+ * Start-first: both run for a moment, so only the limit per node gives way, and only here: rather one too many than an update that
+ * never ends.
+ */
 function placeOver(
   task: Task,
   filters: readonly Filter[],
   infoOfTask: (taskId: string) => NodeInfo | undefined,
 ): NodeInfo | undefined {
   const { handover, replaces } = task;
-  if (handover !== 'stop-first' || replaces === undefined) return undefined;
+  if (handover === undefined || replaces === undefined) return undefined;
   const info = infoOfTask(replaces);
-  if (info?.without(replaces, () => fits(filters, info)) !== true) return undefined;
-  info.take(task, replaces);
+  if (info === undefined) return undefined;
+  const [inPlace, beside] = handover === 'stop-first' ? [filters, []] : split(filters);
+  if (!fits(beside, info) || !info.without(replaces, () => fits(inPlace, info))) return undefined;
+  info.take(task, handover === 'stop-first' ? replaces : undefined);
   return info;
+}
+
+function split(filters: readonly Filter[]): [readonly Filter[], readonly Filter[]] {
+  const isLimit = ({ name }: Filter) => name === 'maxReplicas';
+  return [filters.filter(isLimit), filters.filter((filter) => !isLimit(filter))];
 }
 
 /** Every node's reason against the task; undefined = it would fit. */
@@ -121,10 +132,10 @@ function countRefusals(filters: readonly Filter[], nodes: readonly NodeInfo[]): 
 
 /** A node with all that it is compared by, read once: comparisons are many. */
 interface Candidate {
-  readonly info: NodeInfo;
-  readonly fits: boolean;
-  readonly failures: number;
-  readonly hash: number;
+  info: NodeInfo;
+  fits: boolean;
+  failures: number;
+  hash: number;
   own: number;
   tenths: number;
   total: number;
@@ -133,23 +144,69 @@ interface Candidate {
 
 interface Wish {
   readonly serviceId: string;
+  readonly serviceHash: number;
   readonly key: string;
   readonly now: number;
+  /** Tasks of the service, on the nodes that have any. */
+  readonly counts: ReadonlyMap<NodeInfo, number> | undefined;
 }
 
-function candidate(info: NodeInfo, { serviceId, key, now }: Wish, fits: boolean): Candidate {
-  const failures = info.failures(key, now);
-  const hash = hashOn(info.idHash, `/${serviceId}`);
-  return read({ info, fits, failures, hash, own: 0, tenths: 0, total: 0, share: 0 }, serviceId);
+function wishOf({ serviceId, specVersion }: Task, [first]: readonly NodeInfo[], now: number): Wish {
+  const counts = first?.countsOf(serviceId);
+  return { serviceId, serviceHash: hashOf(serviceId), key: groupKey({ serviceId, specVersion }), now, counts };
+}
+
+function newCandidate(info: NodeInfo, fits: boolean): Candidate {
+  return { info, fits, failures: 0, hash: 0, own: 0, tenths: 0, total: 0, share: 0 };
+}
+
+function read(one: Candidate, { serviceHash, key, now, counts }: Wish): Candidate {
+  const { info } = one;
+  one.failures = info.failures(key, now);
+  one.hash = mixed(info.idHash, serviceHash);
+  one.own = counts?.get(info) ?? 0;
+  one.share = info.reservedShare;
+  one.tenths = tenthsOf(one.share);
+  one.total = info.total;
+  return one;
 }
 
 /** Again, once the node has got another task. */
-function read(one: Candidate, serviceId: string): Candidate {
+function readAgain(one: Candidate, serviceId: string): Candidate {
   one.own = one.info.tasksOf(serviceId);
   one.share = one.info.reservedShare;
   one.tenths = tenthsOf(one.share);
   one.total = one.info.total;
   return one;
+}
+
+interface Choice {
+  readonly wish: Wish;
+  readonly filters: readonly Filter[];
+  readonly count: number;
+}
+
+/** The best `count` of the nodes that fit: `count` tasks never need more, since each changes only the node that it goes to. */
+function best(nodes: readonly NodeInfo[], { wish, filters, count }: Choice): readonly Candidate[] {
+  const kept: Candidate[] = [];
+  let worst: Heap<Candidate> | undefined;
+  let spare: Candidate | undefined;
+  for (const info of nodes) {
+    if (!fits(filters, info)) continue;
+    const one = spare ?? newCandidate(info, true);
+    one.info = info;
+    read(one, wish);
+    spare = undefined;
+    if (kept.length < count) {
+      kept.push(one);
+      continue;
+    }
+    worst ??= new Heap(kept, (a, b) => better(b, a));
+    const last = worst.top;
+    if (last !== undefined && better(one, last)) worst.replaceTop(one);
+    spare = last !== undefined && worst.top !== last ? last : one;
+  }
+  return worst?.items ?? kept;
 }
 
 function better(one: Candidate, other: Candidate): boolean {
@@ -170,9 +227,9 @@ interface Branch {
   place(task: Task, filters: readonly Filter[]): NodeInfo | undefined;
 }
 
-function branch(candidates: readonly Candidate[], levels: readonly string[], serviceId: string): Branch {
+function branch(candidates: readonly Candidate[], levels: readonly string[], wish: Wish): Branch {
   const [level, ...deeper] = levels;
-  if (level === undefined) return new Leaf(candidates, serviceId);
+  if (level === undefined) return new Leaf(candidates, wish);
   const groups = new Map<string, Candidate[]>();
   for (const one of candidates) {
     const value = spreadValue(level, one.info.node) ?? '';
@@ -180,7 +237,7 @@ function branch(candidates: readonly Candidate[], levels: readonly string[], ser
     if (group === undefined) groups.set(value, [one]);
     else group.push(one);
   }
-  const children = [...groups].map(([value, members]) => ({ value, branch: branch(members, deeper, serviceId) }));
+  const children = [...groups].map(([value, members]) => ({ value, branch: branch(members, deeper, wish) }));
   return new Fork(children);
 }
 
@@ -189,7 +246,7 @@ class Leaf implements Branch {
   readonly #heap: Heap<Candidate>;
   readonly #serviceId: string;
 
-  constructor(candidates: readonly Candidate[], serviceId: string) {
+  constructor(candidates: readonly Candidate[], { serviceId }: Wish) {
     this.#serviceId = serviceId;
     // A node that is full counts for its branch as well; one that is lost or being emptied does not.
     this.count = candidates.reduce((sum, { info, own }) => sum + (own > 0 && info.isKept ? own : 0), 0);
@@ -205,33 +262,10 @@ class Leaf implements Branch {
       if (best === undefined) return undefined;
       if (firstRefusal(filters, best.info) !== undefined) continue;
       best.info.take(task);
-      this.#heap.push(read(best, this.#serviceId));
+      this.#heap.push(readAgain(best, this.#serviceId));
       this.count += 1;
       return best.info;
     }
-  }
-}
-
-/** For one task (a restart, say) the best node is found in one pass: nothing has to be kept in order. */
-class Single implements Branch {
-  readonly count = 0;
-  readonly #nodes: readonly NodeInfo[];
-  readonly #wish: Wish;
-
-  constructor(nodes: readonly NodeInfo[], wish: Wish) {
-    this.#nodes = nodes;
-    this.#wish = wish;
-  }
-
-  place(task: Task, filters: readonly Filter[]): NodeInfo | undefined {
-    let best: Candidate | undefined;
-    for (const info of this.#nodes) {
-      if (!fits(filters, info)) continue;
-      const one = candidate(info, this.#wish, true);
-      if (best === undefined || better(one, best)) best = one;
-    }
-    best?.info.take(task);
-    return best?.info;
   }
 }
 

@@ -178,7 +178,7 @@ function portWords(info: NodeInfo, task: Task, view: ClusterView): Words {
 function maxWords(info: NodeInfo, task: Task): Words {
   const max = task.spec.Placement?.MaxReplicas ?? 0;
   return {
-    reason: `it has ${info.tasksOf(task.serviceId)} of at most ${max} tasks of this service`,
+    reason: `it has ${info.presentOf(task.serviceId)} of at most ${max} tasks of this service`,
     remedy: 'allow more replicas per node, or add a node',
   };
 }

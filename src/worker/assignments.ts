@@ -38,13 +38,19 @@ function merge(last: AssignmentSet, parts: readonly AssignmentSet[]): Assignment
     removedSecrets: parts.flatMap((part) => part.removedSecrets),
     configs: parts.flatMap((part) => part.configs),
     removedConfigs: parts.flatMap((part) => part.removedConfigs),
+    credentials: parts.flatMap((part) => part.credentials ?? []),
   };
 }
 
-/** Secrets and configs of this node's tasks: in memory only, so after a restart they come with the first session. */
+/**
+ * Secrets, configs and registry credentials of this node's tasks: in memory only, so after a restart they come with the first
+ * session.
+ */
 export class DependencyStore implements Dependencies {
   readonly #secrets = new Map<string, AssignedSecret>();
   readonly #configs = new Map<string, AssignedConfig>();
+  /** By task. */
+  readonly #credentials = new Map<string, string>();
   readonly #gate = new Gate();
   /** A manager has said what there is: what is not here does not exist. */
   #complete = false;
@@ -57,8 +63,13 @@ export class DependencyStore implements Dependencies {
     return this.#configs.get(id);
   }
 
+  registryAuth(taskId: string): string | undefined {
+    return this.#credentials.get(taskId);
+  }
+
   apply(set: AssignmentSet): void {
     if (set.kind === 'full') {
+      this.#credentials.clear();
       this.#secrets.clear();
       this.#configs.clear();
       this.#complete = true;
@@ -67,6 +78,11 @@ export class DependencyStore implements Dependencies {
     for (const config of set.configs) this.#configs.set(config.id, config);
     for (const id of set.removedSecrets) this.#secrets.delete(id);
     for (const id of set.removedConfigs) this.#configs.delete(id);
+    for (const { taskId, auth } of set.credentials ?? []) {
+      if (auth === '') this.#credentials.delete(taskId);
+      else this.#credentials.set(taskId, auth);
+    }
+    for (const id of set.removedTasks) this.#credentials.delete(id);
     this.#gate.signal();
   }
 
@@ -74,6 +90,7 @@ export class DependencyStore implements Dependencies {
   clear(): void {
     this.#secrets.clear();
     this.#configs.clear();
+    this.#credentials.clear();
   }
 
   /** Waits for what the task needs, as long as no manager has spoken. What is missing then is the controller's to refuse. */

@@ -2,8 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { seededRandom } from '../../src/lib/random.ts';
 import type { ContainerdExecutor } from '../../src/worker/containerd/executor.ts';
-import { buildImage, type Image } from '../fixtures/images.ts';
-import { type ContainerdHost, startContainerdHost } from './containerd-host.ts';
+import { buildImage, busyboxImage, type Image } from '../fixtures/images.ts';
+import { type ContainerdHost, makeTask, startContainerdHost } from './containerd-host.ts';
 import { FakeRegistry, type FakeRegistryOptions } from './fake-registry.ts';
 
 const never = () => new AbortController().signal;
@@ -37,6 +37,32 @@ async function withRegistry(
     await registry.stop();
   }
 }
+
+describe('a task of a private image', () => {
+  const header = Buffer.from('{"username":"me","password":"secret"}').toString('base64url');
+
+  test.each([true, false])('is prepared with the credentials that came for it (token: %s)', (token) =>
+    withRegistry({ credentials: 'me:secret', token }, async (registry) => {
+      registry.add('team/app', '1', await busyboxImage());
+      const task = makeTask({ Image: `${registry.address}/team/app:1`, Command: ['sleep', '1000'] });
+      const prepare = (hasCredentials: boolean, auth: string | undefined) =>
+        executor
+          .controller(hasCredentials ? { ...task, hasCredentials } : task, {
+            secret: () => undefined,
+            config: () => undefined,
+            registryAuth: (id) => (id === task.id ? auth : undefined),
+          })
+          .prepare(never());
+      await expect(prepare(false, undefined)).rejects.toMatchObject({ kind: 'permission_denied', retryable: false });
+      // After a restart of the agent, before a manager has spoken: no reason to give the task up.
+      await expect(prepare(true, undefined)).rejects.toMatchObject({ kind: 'unavailable', retryable: true });
+      const wrong = Buffer.from('{"username":"me","password":"wrong"}').toString('base64url');
+      await expect(prepare(true, wrong)).rejects.toMatchObject({ kind: 'permission_denied' });
+      await prepare(true, header);
+      await executor.discard(task.id);
+    }),
+  );
+});
 
 describe('pulling', () => {
   test('a tag is pulled once; pulled again only its digest is asked for', () =>

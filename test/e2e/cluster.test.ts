@@ -3,7 +3,17 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Docker from 'dockerode';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { containerMap, containers, formCluster, leaderOf, nodeTable, page, running, taskTable } from './cluster.ts';
+import {
+  containerMap,
+  containers,
+  createWeb,
+  formCluster,
+  leaderOf,
+  nodeTable,
+  page,
+  running,
+  taskTable,
+} from './cluster.ts';
 import { execute, type Host, Hosts, projectDir, until } from './hosts.ts';
 import { serveLocalImages } from './images.ts';
 
@@ -50,22 +60,9 @@ async function remove(...services: string[]): Promise<void> {
   });
 }
 
-const web = [
-  'service',
-  'create',
-  '-d',
-  '--name',
-  'web',
-  '--replicas',
-  '3',
-  '--publish',
-  'mode=host,target=80,published=8080',
-  'nginx',
-];
-
 describe('a service', () => {
   test('spreads over hosts, answers on each host port, scales, updates only what changed, and goes', async () => {
-    await first.ok(web);
+    await first.ok(createWeb);
     const tasks = await settled(first, 'web', 3);
     expect(new Set(tasks.map((task) => task.node)).size).toBe(3);
     for (const task of tasks) await until(`page of ${task.node}`, 5_000, () => page(named(task.node).address, 8080));
@@ -224,7 +221,7 @@ describe('a service', () => {
 
 describe('failures', () => {
   test('a host without cable is replaced in seconds; back again, exactly the replicas run', async () => {
-    await first.ok(web);
+    await first.ok(createWeb);
     const tasks = await settled(first, 'web', 3);
     const leader = await leaderOf(hosts, first);
     const victim = named(tasks.map((task) => task.node).find((name) => name !== leader.name) ?? '');
@@ -242,7 +239,7 @@ describe('failures', () => {
   });
 
   test("the leader's daemon is killed: writes go on, no container is touched, and it finds its containers again", async () => {
-    await first.ok(web);
+    await first.ok(createWeb);
     await settled(first, 'web', 3);
     const leader = await leaderOf(hosts, first);
     const other = hosts.hosts.find((host) => host.index <= 3 && host !== leader) ?? first;
@@ -291,7 +288,7 @@ describe('failures', () => {
   });
 
   test('a drained node is emptied and refilled only by what comes later', async () => {
-    await first.ok(web);
+    await first.ok(createWeb);
     const [task] = await settled(first, 'web', 3);
     const node = task?.node ?? '';
     await first.ok(['node', 'update', '--availability', 'drain', node]);

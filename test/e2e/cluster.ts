@@ -1,6 +1,12 @@
 /** Asking a cluster of test hosts the questions that the demo and the end-to-end tests both ask. */
 import { execute, type Host, type Hosts, until } from './hosts.ts';
 
+/** `service create` of three nginx tasks that answer on port 8080 of their hosts. */
+export const createWeb = [
+  ...['service', 'create', '-d', '--name', 'web', '--replicas', '3'],
+  ...['--publish', 'mode=host,target=80,published=8080', 'nginx'],
+];
+
 export interface TaskRow {
   readonly id: string;
   readonly name: string;

@@ -1,4 +1,5 @@
 /** Counts what there is, commit by commit. */
+import { createHash } from 'node:crypto';
 import type { MemoryStore } from '../../src/manager/store/store.ts';
 import type { Node, Task } from '../../src/model/objects.ts';
 import { TaskState } from '../../src/model/task-state.ts';
@@ -19,6 +20,13 @@ export class Census {
         else if (event.table === 'node') this.#node(event.before, event.after);
       }
     });
+  }
+
+  /** Equal for equal sets of running tasks. */
+  fingerprint(): string {
+    return createHash('sha256')
+      .update([...this.running].sort().join())
+      .digest('hex');
   }
 
   #task(before: Task | undefined, after: Task | undefined): void {

@@ -1,93 +1,45 @@
-/** One real manager: store, Raft with its sealed log on disk, control API and all leader loops; agents are in another process. */
+/**
+ * One manager in this process, which is measured; agents in another process. Two more managers, each in its own process, join when
+ * they are told to; once the first one is lost, the agents' streams lead to whichever of them is elected.
+ */
 import { type ChildProcess, fork } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { MemoryBus } from 'raft-ts/sim';
-import { type Log, silentLog } from '../../src/lib/log.ts';
-import { realClock, realRandom, terminalLog } from '../../src/lib/real.ts';
 import { newNode } from '../../src/manager/ca/ca.ts';
-import { Manager } from '../../src/manager/manager.ts';
-import { RaftManager } from '../../src/manager/raft/manager.ts';
-import { raftRuntime } from '../../src/manager/raft/runtime.ts';
-import { openRaftStorage } from '../../src/manager/raft/storage.ts';
+import type { Manager } from '../../src/manager/manager.ts';
 import type { Store } from '../../src/manager/store/port.ts';
-import { MemoryStore } from '../../src/manager/store/store.ts';
-import type { AgentMessage, ManagerMessage } from '../../src/model/assignment.ts';
 import { defaultClusterSpec } from '../../src/model/defaults.ts';
-import { Link, type Order, Outbox, type Parcel } from './link.ts';
+import type { Order, Parcel } from './link.ts';
+import { freeAddress, Member, type MemberInfo } from './member.ts';
+import type { PeerNews, PeerOrder } from './peer.ts';
+import { Sessions } from './sessions.ts';
 
-const parcelsPerTurn = 50;
+const peerNames = ['manager2', 'manager3'];
 
 export class ScaleCluster {
-  readonly store: MemoryStore;
-  readonly directory: string;
-  readonly raft: RaftManager;
+  readonly member: Member;
   readonly #agents: ChildProcess;
-  readonly #log: Log;
-  readonly #links = new Map<number, Link<ManagerMessage, AgentMessage>>();
-  readonly #outbox = new Outbox((parcels) => this.#order({ kind: 'parcels', parcels }));
-  readonly #inbox: Parcel[] = [];
-  #manager: Manager;
+  readonly #sessions: Sessions;
+  readonly #peers: Peer[] = [];
+  /** Where the agents' streams lead; undefined: this process. */
+  readonly #routes = new Map<number, Peer>();
+  #isLost = false;
 
   static async open(nodes: number): Promise<ScaleCluster> {
-    const directory = await mkdtemp(join(tmpdir(), 'tscluster-scale-'));
-    const store = new MemoryStore({ proposer: null, now: () => realClock.now() });
-    const log = process.env['TSCLUSTER_TRACE'] === undefined ? silentLog : terminalLog(new Set(['all']));
-    const runtime = raftRuntime(realClock, realRandom);
-    const raft = await RaftManager.open({
-      self: { raftId: 1, nodeId: 'manager', addr: 'manager:2377' },
-      store,
-      ports: {
-        ...(await openRaftStorage({ directory, random: realRandom })),
-        transport: new MemoryBus(() => false).join(1),
-        runtime,
-      },
-      clock: realClock,
-      log,
-      bootstrap: true,
-    });
-    raft.onFault((fault) => {
-      throw fault;
-    });
-    return new ScaleCluster({ directory, store, raft, nodes, log });
+    const self = { raftId: 1, nodeId: 'manager1', addr: await freeAddress() };
+    const member = await Member.open({ self, members: [], bootstrap: (store) => bootstrap(store, nodes) });
+    return new ScaleCluster(member, nodes);
   }
 
-  private constructor(parts: { directory: string; store: MemoryStore; raft: RaftManager; nodes: number; log: Log }) {
-    this.directory = parts.directory;
-    this.store = parts.store;
-    this.raft = parts.raft;
-    this.#log = parts.log;
-    this.#manager = this.#newManager(parts.nodes);
-    this.#manager.start();
-    this.#agents = fork(fileURLToPath(new URL('./agents.ts', import.meta.url)), { serialization: 'advanced' });
-    this.#agents.on('message', (parcels: readonly Parcel[]) => {
-      this.#inbox.push(...parcels);
-      if (this.#inbox.length === parcels.length) this.#read();
-    });
-    this.#order({ kind: 'start', nodes: parts.nodes });
-  }
-
-  #newManager(nodes: number): Manager {
-    return new Manager({
-      nodeId: 'manager',
-      store: this.store,
-      consensus: this.raft,
-      dialer: {
-        dial: () => {
-          throw new Error('there is one manager');
-        },
-      },
-      clock: realClock,
-      random: realRandom,
-      log: this.#log,
-      bootstrap: (store) => bootstrap(store, nodes),
-    });
+  private constructor(member: Member, nodes: number) {
+    this.member = member;
+    this.#sessions = new Sessions(member.manager.service, (parcels) => this.#order({ kind: 'parcels', parcels }));
+    this.#agents = forked('./agents.ts');
+    this.#agents.on('message', (parcels: readonly Parcel[]) => this.#route(parcels));
+    this.#order({ kind: 'start', nodes });
   }
 
   get control(): Manager['backend'] {
-    return this.#manager.backend;
+    return this.member.manager.backend;
   }
 
   /** The node's cable is cut. */
@@ -95,46 +47,120 @@ export class ScaleCluster {
     this.#order({ kind: 'silence', node });
   }
 
-  /** The loops end here and begin anew, as on another manager whose copy is up to date; every agent has to register again. */
-  async changeLeader(): Promise<void> {
-    const old = this.#manager;
-    this.#manager = this.#newManager(0);
-    await old.stop();
-    this.#manager.start();
+  /** Resolves when the others have all that this one has. */
+  async addManagers(until: (holds: () => boolean) => Promise<void>): Promise<void> {
+    const { raft } = this.member;
+    for (const name of peerNames) {
+      const peer = new Peer(name, (parcels) => this.#order({ kind: 'parcels', parcels }));
+      this.#peers.push(peer);
+      const { addr } = await peer.heard('address');
+      const { raftId } = await raft.addMember(name, addr);
+      await peer.ask({ kind: 'open', self: { raftId, nodeId: name, addr }, members: infosOf(raft) }, 'opened');
+      await until(() => raft.status().conf.voters.includes(raftId));
+    }
+  }
+
+  /** This manager is gone from one moment to the next. Resolves with the one that is elected. */
+  async loseLeader(): Promise<Peer> {
+    this.#isLost = true;
+    this.#sessions.cut();
+    const [leader] = await Promise.all([Promise.race(this.#peers.map((peer) => peer.elected())), this.member.close()]);
+    return leader;
+  }
+
+  get peers(): readonly Peer[] {
+    return this.#peers;
   }
 
   async close(): Promise<void> {
     this.#agents.disconnect();
-    await this.#manager.stop();
-    await this.raft.close({ transfer: false });
-    await rm(this.directory, { recursive: true, force: true });
+    for (const peer of this.#peers) peer.close();
+    await this.member.close();
   }
 
   #order(order: Order): void {
     if (this.#agents.connected) this.#agents.send(order);
   }
 
-  /** Connections of their own would be read a few at a time, too. */
-  #read(): void {
-    for (const parcel of this.#inbox.splice(0, parcelsPerTurn)) this.#arrive(parcel);
-    if (this.#inbox.length > 0) realClock.defer(() => this.#read());
+  #route(parcels: readonly Parcel[]): void {
+    if (!this.#isLost) return this.#sessions.arrive(parcels);
+    const leader = this.#peers.find((peer) => peer.leads);
+    const refused: Parcel[] = [];
+    const forwarded = new Map<Peer, Parcel[]>();
+    for (const parcel of parcels) {
+      const { kind, stream } = parcel;
+      if (kind === 'open' && leader === undefined) refused.push({ kind: 'close', stream });
+      if (kind === 'open' && leader !== undefined) this.#routes.set(stream, leader);
+      const peer = this.#routes.get(stream);
+      if (peer === undefined) continue;
+      if (kind === 'close') this.#routes.delete(stream);
+      const batch = forwarded.get(peer) ?? [];
+      batch.push(parcel);
+      forwarded.set(peer, batch);
+    }
+    for (const [peer, batch] of forwarded) peer.order({ kind: 'parcels', parcels: batch });
+    if (refused.length > 0) this.#order({ kind: 'parcels', parcels: refused });
   }
+}
 
-  #arrive(parcel: Parcel): void {
-    if (parcel.kind === 'open') return this.#accept(parcel.stream, parcel.nodeId);
-    const link = this.#links.get(parcel.stream);
-    if (parcel.kind === 'data') link?.arrived(parcel.bytes);
-    else link?.closed();
-  }
+type NewsOf<K extends PeerNews['kind']> = Extract<PeerNews, { kind: K }>;
 
-  #accept(stream: number, nodeId: string): void {
-    const link = new Link<ManagerMessage, AgentMessage>(stream, (parcel) => {
-      if (parcel.kind === 'close') this.#links.delete(stream);
-      this.#outbox.post(parcel);
+/** Another manager's process, seen from here. */
+export class Peer {
+  readonly name: string;
+  leads = false;
+  readonly #process: ChildProcess;
+  readonly #waiting = new Map<PeerNews['kind'], (news: PeerNews) => void>();
+  #elected = () => {};
+
+  constructor(name: string, toAgents: (parcels: readonly Parcel[]) => void) {
+    this.name = name;
+    this.#process = forked('./peer.ts');
+    this.#process.on('message', (news: PeerNews) => {
+      if (news.kind === 'parcels') return toAgents(news.parcels);
+      if (news.kind === 'leads') {
+        this.leads = news.leads;
+        if (news.leads) this.#elected();
+      }
+      this.#waiting.get(news.kind)?.(news);
+      this.#waiting.delete(news.kind);
+      return undefined;
     });
-    this.#links.set(stream, link);
-    this.#manager.service.session(link, { nodeId, role: 'worker', clusterId: 'scale' }, '10.0.0.1:4000');
   }
+
+  order(order: PeerOrder): void {
+    if (this.#process.connected) this.#process.send(order);
+  }
+
+  /** One question of a kind at a time. */
+  heard<K extends PeerNews['kind']>(kind: K): Promise<NewsOf<K>> {
+    return new Promise((resolve) => this.#waiting.set(kind, (news) => resolve(news as NewsOf<K>)));
+  }
+
+  ask<K extends PeerNews['kind']>(order: PeerOrder, answer: K): Promise<NewsOf<K>> {
+    const heard = this.heard(answer);
+    this.order(order);
+    return heard;
+  }
+
+  elected(): Promise<Peer> {
+    return new Promise((resolve) => {
+      this.#elected = () => resolve(this);
+      if (this.leads) resolve(this);
+    });
+  }
+
+  close(): void {
+    this.#process.disconnect();
+  }
+}
+
+function forked(file: string): ChildProcess {
+  return fork(fileURLToPath(new URL(file, import.meta.url)), { serialization: 'advanced' });
+}
+
+function infosOf(raft: Member['raft']): readonly MemberInfo[] {
+  return raft.members().map(({ raftId, nodeId, addr }) => ({ raftId, nodeId, addr }));
 }
 
 async function bootstrap(store: Store, nodes: number): Promise<void> {
@@ -149,4 +175,7 @@ async function bootstrap(store: Store, nodes: number): Promise<void> {
   );
   const numbers = Array.from({ length: nodes }, (_, at) => at);
   await store.batch(numbers, (tx, at) => tx.create('node', newNode(`node${at}`, 'worker', 'active', tx.now)));
+  // Members that are no nodes would be taken out of the group. No agent registers for them.
+  const names = ['manager1', ...peerNames];
+  await store.batch(names, (tx, name) => tx.create('node', newNode(name, 'manager', 'drain', tx.now)));
 }

@@ -91,7 +91,7 @@ export class ManagerHost {
   async #open(clock: ProcessClock, identity: RaftIdentity): Promise<void> {
     const { random, checkers } = this.#world;
     const log = this.#world.logOf(this.name);
-    const store = new MemoryStore({ proposer: null, now: () => clock.now() });
+    const store = new MemoryStore({ proposer: null, now: () => clock.now(), defer: (run) => clock.defer(run) });
     store.subscribe((commit) => checkers.committed(this.name, commit));
     const ports: RaftPorts = {
       log: this.#log.session(),

@@ -69,13 +69,13 @@ async function create(world: World, Order: Order): Promise<void> {
   await world.until(() => (running().length === replicas ? undefined : 'it does not run yet'), 60_000);
 }
 
-/** Resolves with the version at which the update was acknowledged. */
-async function begin(world: World): Promise<number> {
+/** Resolves with the version at which the update was acknowledged. `read`: the version that it names, when not the newest. */
+async function begin(world: World, image = 'app:2', read?: number): Promise<number> {
   let version: number | undefined;
   const old: Service | undefined = service(world)?.found;
   if (old === undefined) throw new Error('the service is not there');
-  const TaskTemplate = { ContainerSpec: { Image: 'app:2' } };
-  const request = { id: old.id, version: old.meta.version, spec: { ...old.spec, TaskTemplate } };
+  const TaskTemplate = { ContainerSpec: { Image: image } };
+  const request = { id: old.id, version: read ?? old.meta.version, spec: { ...old.spec, TaskTemplate } };
   world.run(
     Promise.resolve(leaderOf(world)?.call('service.update', request)).then(() => {
       version = service(world)?.found.meta.version;
@@ -128,4 +128,26 @@ test.each<[string, Order, (world: World) => void]>([
   let hits = 0;
   for (const at of points) if ((await updated(at, { order, at, fault })).hit) hits += 1;
   expect(hits).toBeGreaterThan(points.length / 2);
+});
+
+test('updates one right after the other: each names a version that was read before the rollout wrote its steps', async () => {
+  const world = new World(7);
+  let names = 0;
+  await world.script(async () => {
+    await create(world, 'stop-first');
+    let read = await begin(world);
+    for (const image of ['app:3', 'app:4']) {
+      const stands = () => service(world)?.found.meta.version ?? 0;
+      await world.until(() => (stands() > read ? undefined : 'the update has written nothing'), 30_000);
+      if (state(world) === 'updating') names += 1;
+      read = await begin(world, image, read);
+    }
+    await world.until(() => {
+      checkBounds(world, 'stop-first');
+      return state(world) === 'completed' ? undefined : `the update is ${state(world)}`;
+    }, updateLimitMs);
+  });
+  expect(names).toBe(2);
+  const images = [...(service(world)?.tasks ?? [])].map((task) => task.spec.ContainerSpec.Image);
+  expect(images).toEqual(Array(replicas).fill('app:4'));
 });

@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { Entry, Message } from '../src/index.ts';
 import {
   CodecError,
   decodeBatch,
@@ -16,45 +15,9 @@ import {
   encodeMessage,
   encodeSnapshotMeta,
 } from '../src/index.ts';
+import { conf, entry, id, message, meta, number } from './fuzz/arbitrary.ts';
 
 const parameters = { seed: 7, numRuns: 300 };
-const number = fc.oneof(fc.nat(200), fc.maxSafeNat());
-const id = fc.record({ term: number, index: number });
-const bytes = fc.uint8Array({ maxLength: 64 });
-const entry = fc.record({ term: number, index: number, kind: fc.constantFrom(0 as const, 1 as const), data: bytes });
-const ids = fc.array(number, { maxLength: 5 });
-const conf = fc.record({ voters: ids, outgoing: ids, learners: ids, learnersNext: ids, autoLeave: fc.boolean() });
-const meta = fc.record({ term: number, index: number, conf, id: fc.string({ unit: 'grapheme', maxLength: 20 }) });
-const head = { from: number, to: number, term: number };
-
-const append: fc.Arbitrary<Message> = fc
-  .record({
-    ...head,
-    prev: fc.record({ term: number, index: fc.nat(1e12) }),
-    entries: fc.array(entry, { maxLength: 5 }),
-    commit: number,
-    epoch: number,
-  })
-  .map((m) => ({
-    ...m,
-    type: 'append',
-    entries: m.entries.map((e, i): Entry => ({ ...e, index: m.prev.index + 1 + i })),
-  }));
-const kind = <T extends Message['type']>(type: T) => fc.constant(type);
-const message: fc.Arbitrary<Message> = fc.oneof(
-  append,
-  fc.record({ ...head, type: kind('append-ack'), epoch: number }),
-  fc.record({ ...head, type: kind('append-ack'), epoch: number, match: number }),
-  fc.record({ ...head, type: kind('append-ack'), epoch: number, reject: fc.record({ prev: number, hint: id }) }),
-  fc.record({ ...head, type: kind('vote'), pre: fc.boolean(), transfer: fc.boolean(), last: id, committed: id }),
-  fc.record({ ...head, type: kind('vote-ack'), pre: fc.boolean(), granted: fc.boolean(), committed: id }),
-  fc.record({ ...head, type: kind('heartbeat'), commit: number, read: number }),
-  fc.record({ ...head, type: kind('heartbeat-ack'), read: number }),
-  fc.record({ ...head, type: kind('snapshot'), snapshot: meta, epoch: number }),
-  fc.record({ ...head, type: kind('timeout-now') }),
-  fc.record({ ...head, type: kind('read-query'), token: number }),
-  fc.record({ ...head, type: kind('read-answer'), token: number, index: number }),
-);
 
 describe('the codec', () => {
   test('gives back every message it encoded', () => {

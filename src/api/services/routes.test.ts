@@ -87,19 +87,81 @@ describe('POST /services/create', () => {
     });
     expect([answer.status, answer.body]).toEqual([status, { message }]);
   });
+});
 
-  test('refuses registry credentials, but not their absence', async () => {
+describe('registry credentials', () => {
+  const auth = (password: string) =>
+    Buffer.from(JSON.stringify({ username: 'me', password, serveraddress: 'r.example' })).toString('base64url');
+  const image = (Image: string) => web({ TaskTemplate: { ContainerSpec: { Image } } });
+
+  async function withCredentials() {
     const api = await TestApi.make();
-    const auth = Buffer.from('{"username":"a","password":"b"}').toString('base64url');
-    const send = (value: string, name: string) =>
-      api.send({
-        method: 'POST',
-        url: '/services/create',
-        payload: { ...web(), Name: name },
-        headers: { 'x-registry-auth': value },
-      });
-    expect((await send(auth, 'a')).body).toEqual({ message: 'registry credentials of services are not supported yet' });
-    expect((await send('e30=', 'b')).status).toBe(201);
+    const send = (url: string, payload: object, header?: string) =>
+      api.send({ method: 'POST', url, payload, headers: header === undefined ? {} : { 'x-registry-auth': header } });
+    const created = await send('/services/create', image('r.example/app:1'), auth('one'));
+    const id = String(created.body['ID']);
+    const service = () => api.node.store.view.get('service', id) ?? expect.fail();
+    const update = (Image: string, { header, query = '' }: { header?: string; query?: string } = {}) =>
+      send(`/services/${id}/update?version=${service().meta.version}${query}`, image(Image), header);
+    return { api, id, send, service, update };
+  }
+
+  test('are kept for the tasks and shown to nobody', async () => {
+    const { api, id, service, update } = await withCredentials();
+    expect(service().registryAuth).toBe(auth('one'));
+    await update('r.example/app:2', { header: auth('two') });
+    expect([service().registryAuth, service().previousRegistryAuth]).toEqual([auth('two'), auth('one')]);
+    for (const url of [`/services/${id}`, `/services/${id}?insertDefaults=true`, '/services?status=true'])
+      expect(JSON.stringify((await api.get(url)).body)).not.toMatch(
+        new RegExp(`${auth('one')}|${auth('two')}|egistryAuth`),
+      );
+    const history = await api.get(`/tscluster/services/${id}/history`);
+    expect(JSON.stringify(history.body)).not.toMatch(/egistryAuth/);
+  });
+
+  test('are kept by an update without, replaced by one with, and new ones alone make no task stale', async () => {
+    const { service, update } = await withCredentials();
+    await update('r.example/app:2');
+    expect(service()).toMatchObject({ specVersion: 2, registryAuth: auth('one'), previousRegistryAuth: auth('one') });
+    await update('r.example/app:2', { header: auth('two') });
+    expect(service()).toMatchObject({ specVersion: 2, registryAuth: auth('two') });
+    await update('r.example/app:2', { header: Buffer.from('{}').toString('base64') });
+    expect(service().registryAuth).toBe(auth('two'));
+  });
+
+  test('of the previous spec can be asked for, and come back with a rollback', async () => {
+    const { service, update } = await withCredentials();
+    await update('other.example/app:1', { header: auth('two') });
+    await update('r.example/app:1', { query: '&registryAuthFrom=previous-spec' });
+    expect(service().registryAuth).toBe(auth('one'));
+    await update('r.example/app:1', { query: '&rollback=previous' });
+    expect(service().spec.TaskTemplate.ContainerSpec.Image).toBe('other.example/app:1');
+    expect([service().registryAuth, service().previousRegistryAuth]).toEqual([auth('two'), auth('one')]);
+    const odd = await update('r.example/app:1', { query: '&registryAuthFrom=thin-air' });
+    expect([odd.status, odd.body]).toEqual([400, { message: 'unsupported registryAuthFrom value' }]);
+  });
+
+  test('of the previous spec can be asked for within one registry, too', async () => {
+    const { service, update } = await withCredentials();
+    await update('r.example/app:2', { header: auth('two') });
+    await update('r.example/app:3', { query: '&registryAuthFrom=previous-spec' });
+    expect([service().registryAuth, service().previousRegistryAuth]).toEqual([auth('one'), auth('two')]);
+    await update('r.example/app:4', { query: '&registryAuthFrom=spec' });
+    expect(service().registryAuth).toBe(auth('one'));
+  });
+
+  test('stay behind when the image comes from another registry', async () => {
+    const { service, update } = await withCredentials();
+    await update('other.example/app:1');
+    expect([service().registryAuth, service().previousRegistryAuth]).toEqual([undefined, auth('one')]);
+    expect(service()).not.toHaveProperty('registryAuth');
+  });
+
+  test('that can not be read are refused, none are fine', async () => {
+    const { send } = await withCredentials();
+    const bad = await send('/services/create', { ...web(), Name: 'a' }, 'hunter2');
+    expect([bad.status, bad.body]).toEqual([400, { message: 'invalid X-Registry-Auth header: no base64 of JSON' }]);
+    expect((await send('/services/create', { ...web(), Name: 'b' }, 'e30=')).status).toBe(201);
   });
 });
 

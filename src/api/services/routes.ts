@@ -36,8 +36,7 @@ export function serviceRoutes(app: FastifyInstance, context: ApiContext): void {
   app.post('/services/create', async (request, reply) => {
     const backend = manager(context);
     const spec = decodeBody(request.body, serviceSpec);
-    refuseCredentials(request);
-    const { id, warnings } = await backend.call('service.create', { spec });
+    const { id, warnings } = await backend.call('service.create', { spec, ...credentials(request) });
     return respond.json(reply, { ID: id, Warnings: warnings.length > 0 ? warnings : null }, 201);
   });
 
@@ -48,8 +47,14 @@ export function serviceRoutes(app: FastifyInstance, context: ApiContext): void {
     if (wish !== '' && wish !== 'previous') throw new ClusterError('invalid', `unrecognized rollback option ${wish}`);
     const rollback = wish === 'previous';
     const spec = decodeBody(request.body, serviceSpec);
-    refuseCredentials(request);
-    const { warnings } = await backend.call('service.update', { id: pathId(request), version, spec, rollback });
+    const auth = { ...credentials(request), registryAuthFrom: authSource(request) };
+    const { warnings } = await backend.call('service.update', {
+      id: pathId(request),
+      version,
+      spec,
+      rollback,
+      ...auth,
+    });
     return respond.json(reply, { Warnings: warnings.length > 0 ? warnings : null });
   });
 
@@ -96,10 +101,15 @@ function matches(service: Service, filters: Filters): boolean {
   );
 }
 
-/** Credentials would have to travel with the tasks. The clients send `{}` when they have none. */
-function refuseCredentials(request: FastifyRequest): void {
+/** For the registry; the control API reads them. */
+function credentials(request: FastifyRequest): { readonly registryAuth?: string } {
   const header = request.headers['x-registry-auth'];
-  const text = typeof header === 'string' ? Buffer.from(header, 'base64url').toString() : '';
-  const hasSome = /"(?:username|password|auth|identitytoken|registrytoken)"\s*:\s*"[^"]/i.test(text);
-  if (hasSome) throw new ClusterError('unimplemented', 'registry credentials of services are not supported yet');
+  return typeof header === 'string' && header !== '' ? { registryAuth: header } : {};
+}
+
+/** Whose credentials to go on with when none are given. */
+function authSource(request: FastifyRequest): 'spec' | 'previous-spec' {
+  const source = param(request, 'registryAuthFrom');
+  if (source === '' || source === 'spec' || source === 'previous-spec') return source || 'spec';
+  throw new ClusterError('invalid', 'unsupported registryAuthFrom value');
 }

@@ -81,6 +81,23 @@ describe('_up-to-date with new constraints', () => {
   });
 });
 
+describe('_up-to-date with another limit per node', () => {
+  test.each([
+    [1, ['t1', 't2']],
+    [2, ['t1', 't2', 't5']],
+    [0, ['t1', 't2', 't5', 't6']],
+  ])('%i keeps %j: those that came first', async (MaxReplicas, ids) => {
+    const { api, id, list } = await someTasks();
+    await api.node.addTask('t5', id, { slot: 5 });
+    await api.node.addTask('t6', id, { slot: 6 });
+    const version = api.node.store.view.get('service', id)?.meta.version;
+    const TaskTemplate = { ContainerSpec: { Image: 'nginx:latest' }, Placement: { MaxReplicas } };
+    await api.post(`/services/${id}/update?version=${version}`, { Name: 'web', TaskTemplate });
+    // t2 is elsewhere, and leaves anyway.
+    expect(await list({ '_up-to-date': ['true'], service: ['web'] })).toEqual(ids);
+  });
+});
+
 describe('GET /tasks/{id}', () => {
   test('shows status, error, container and ports', async () => {
     const { api, id } = await someTasks();
@@ -110,6 +127,36 @@ describe('GET /tasks/{id}', () => {
         PortStatus: { Ports: [{ Protocol: 'tcp', TargetPort: 80, PublishedPort: 8080, PublishMode: 'host' }] },
       },
     });
+  });
+
+  test('says of what a node that is down had that its state is unknown, and no more once the node is back', async () => {
+    const { api, id, list } = await someTasks();
+    const setState = (state: 'down' | 'ready') =>
+      api.node.store.transact((tx) => {
+        const { meta: _, ...draft } = tx.get('node', 'n2other') ?? expect.fail();
+        tx.update('node', { ...draft, status: { ...draft.status, state, since: Date.UTC(2026, 1, 2) } });
+      });
+    const status = { timestamp: 0, message: 'exited', err: '', state: TaskState.complete };
+    await api.node.addTask('t7', id, { slot: 7, nodeId: 'n2other', status });
+    await setState('down');
+    const shown = async (task: string) => {
+      const { State, Err } = (await api.get(`/tasks/${task}`)).body['Status'] as { State: string; Err?: string };
+      return [State, Err];
+    };
+    const unknown = 'node host-n2 is down: state unknown since 2026-02-02T00:00:00.000Z';
+    expect(await shown('t2')).toEqual(['running', unknown]);
+    expect(await shown('t1')).toEqual(['running', undefined]);
+    expect(await shown('t7')).toEqual(['complete', undefined]);
+    const { body } = await api.get('/tasks');
+    expect(body.map((task) => (task['Status'] as { Err?: string }).Err)).toEqual([
+      undefined,
+      unknown,
+      undefined,
+      undefined,
+    ]);
+    expect(await list({ node: ['host-n2'] })).toEqual(['t2', 't7']);
+    await setState('ready');
+    expect(await shown('t2')).toEqual(['running', undefined]);
   });
 
   test('leaves out the node of a task that is not placed', async () => {

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { ClusterError } from '../../lib/errors.ts';
 import { lookup } from '../../model/lookup.ts';
-import type { Service, Task } from '../../model/objects.ts';
+import type { Node, Service, Task } from '../../model/objects.ts';
 import { isTerminal, stateName, stateOf, TaskState } from '../../model/task-state.ts';
 import type { ClusterView } from '../../model/view.ts';
 import { explainTask, isUpToDate as matchesSpec } from '../../scheduler/index.ts';
@@ -9,13 +9,25 @@ import { jsonArray, memoJson } from '../cache.ts';
 import { type ApiContext, freshView } from '../context.ts';
 import { type Filters, parseFilters } from '../filters.ts';
 import { param, pathId } from '../query.ts';
-import { convertTask, withAttachments } from './convert.ts';
+import { convertTask, isUnknown, withAttachments } from './convert.ts';
 
 const filterKeys = new Set(['id', 'name', 'label', 'service', 'node', 'desired-state', 'runtime', '_up-to-date']);
-const ownJson = memoJson(convertTask);
+const knownJson = memoJson((task: Task) => convertTask(task));
+/** A node that is down may have a thousand tasks, and is asked about just then. */
+const unknownJson = new WeakMap<Task, { readonly node: Node; readonly json: string }>();
 
 function taskJson(view: ClusterView, task: Task): string {
-  return withAttachments(view, task, ownJson(task));
+  return withAttachments(view, task, ownJson(view, task));
+}
+
+function ownJson(view: ClusterView, task: Task): string {
+  const node = view.get('node', task.nodeId);
+  if (!isUnknown(task, node)) return knownJson(task);
+  const kept = unknownJson.get(task);
+  if (kept?.node === node) return kept.json;
+  const json = JSON.stringify(convertTask(task, node));
+  unknownJson.set(task, { node, json });
+  return json;
 }
 
 export function taskRoutes(app: FastifyInstance, context: ApiContext): void {
@@ -107,5 +119,5 @@ function hasLabels(service: Service | undefined, filters: Filters): boolean {
 function isUpToDate(view: ClusterView, task: Task, service: Service | undefined): boolean {
   if (service === undefined) return false;
   if (service.jobStatus !== undefined) return task.jobIteration === service.jobStatus.iteration;
-  return task.specVersion === service.specVersion || matchesSpec(task, service.spec, view.get('node', task.nodeId));
+  return task.specVersion === service.specVersion || matchesSpec(task, service.spec, view);
 }

@@ -61,7 +61,7 @@ async function createService(
   const auth = flags.withRegistryAuth === true ? await registryAuth(ctx, given.image) : undefined;
   let spec = await withReferences(ctx, createSpec({ ...given, envFileLines, environment: ctx.env }), flags);
   const client = await ctx.client();
-  if (flags.resolveImage) spec = await pinImage(client, spec, (text) => ctx.stderr.write(text));
+  if (flags.resolveImage) spec = await pinImage(client, spec, (text) => ctx.stderr.write(text), auth);
   if (flags.dryRun === true) return showForecast(ctx, await client.dryRunService(spec));
   const { ID, Warnings } = await client.createService(spec, auth);
   for (const warning of Warnings ?? []) ctx.stderr.write(`${warning}\n`);

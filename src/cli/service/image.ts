@@ -15,11 +15,16 @@ const digestPattern = /^sha256:[0-9a-f]{64}$/;
  * Pins the image to what its tag stands for now, and notes the platforms it exists for. A registry that cannot be asked
  * is no error: each node then resolves the tag by itself, and `warn` gets Docker's notice.
  */
-export async function pinImage(client: Client, spec: ServiceSpec, warn: (text: string) => void): Promise<ServiceSpec> {
+export async function pinImage(
+  client: Client,
+  spec: ServiceSpec,
+  warn: (text: string) => void,
+  registryAuth?: string,
+): Promise<ServiceSpec> {
   const image = spec.TaskTemplate.ContainerSpec.Image;
   if (image.includes('@')) return spec;
   try {
-    const answer = await client.distribution(image);
+    const answer = await client.distribution(image, registryAuth);
     const digest = answer.Descriptor?.digest ?? '';
     if (!digestPattern.test(digest)) throw new Error(`no digest in the answer`);
     const platforms = (answer.Platforms ?? []).map(platform);

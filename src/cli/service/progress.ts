@@ -14,6 +14,8 @@ const defaultMonitorNanos = 5_000_000_000;
 
 export interface WaitOptions {
   readonly quiet: boolean;
+  /** The update was paused before: that is no failure of what is waited for, and tasks of any version count. */
+  readonly paused?: boolean;
 }
 
 type Outcome = 'done' | 'interrupted';
@@ -22,7 +24,7 @@ export async function waitForService(ctx: Context, ref: string, options: WaitOpt
   const waker = new Waker(ctx, await ctx.client());
   const display = new Display(ctx, options.quiet);
   try {
-    return await watch(ctx, ref, { waker, display });
+    return await watch(ctx, ref, { waker, display, paused: options.paused === true });
   } finally {
     waker.stop();
   }
@@ -31,15 +33,16 @@ export async function waitForService(ctx: Context, ref: string, options: WaitOpt
 interface Watch {
   readonly waker: Waker;
   readonly display: Display;
+  readonly paused: boolean;
 }
 
-async function watch(ctx: Context, ref: string, { waker, display }: Watch): Promise<Outcome> {
+async function watch(ctx: Context, ref: string, { waker, display, paused }: Watch): Promise<Outcome> {
   const client = await ctx.client();
   let convergedAt: number | undefined;
   let rollbackSaid = false;
   for (;;) {
-    const { service, progress } = await read(client, ref);
-    checkUpdate(service);
+    const { service, progress } = await read(client, ref, paused);
+    if (!paused) checkUpdate(service);
     if (service.UpdateStatus?.State === 'rollback_started' && !rollbackSaid) {
       rollbackSaid = true;
       display.say(`rollback: ${service.UpdateStatus.Message ?? ''}`);
@@ -70,10 +73,14 @@ async function watch(ctx: Context, ref: string, { waker, display }: Watch): Prom
   }
 }
 
-async function read(client: Client, ref: string): Promise<{ service: ApiService; progress: Progress }> {
+async function read(
+  client: Client,
+  ref: string,
+  paused: boolean,
+): Promise<{ service: ApiService; progress: Progress }> {
   const service = await client.service(ref);
   const [tasks, nodes] = await Promise.all([
-    client.tasks({ service: [service.ID], '_up-to-date': ['true'] }),
+    client.tasks({ service: [service.ID], ...(paused ? {} : { '_up-to-date': ['true'] }) }),
     client.nodes(),
   ]);
   return { service, progress: progressOf(service, tasks, nodes) };

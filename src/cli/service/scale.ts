@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { Client } from '../../client/index.ts';
+import type { ApiService, Client } from '../../client/index.ts';
 import { ClusterError, isKind } from '../../lib/errors.ts';
 import type { ServiceMode } from '../../model/spec.ts';
 import { parseUint } from '../../stack/values.ts';
@@ -37,31 +37,40 @@ function parseWish(word: string): Wish {
 
 async function scale(ctx: Context, wishes: readonly Wish[], detach: boolean): Promise<void> {
   const client = await ctx.client();
-  const scaled: string[] = [];
+  const scaled: { readonly name: string; readonly paused: boolean }[] = [];
   for (const wish of wishes) {
     try {
-      for (const warning of await scaleOne(client, wish)) ctx.stderr.write(`${warning}\n`);
+      const { warnings, status } = await scaleOne(client, wish);
+      for (const warning of warnings) ctx.stderr.write(`${warning}\n`);
       ctx.stdout.write(`${wish.name} scaled to ${wish.count}\n`);
-      scaled.push(wish.name);
+      const paused = status?.State === 'paused' || status?.State === 'rollback_paused';
+      if (paused) ctx.stderr.write(`${wish.name}: its update stays paused: ${status.Message ?? ''}\n`);
+      scaled.push({ name: wish.name, paused });
     } catch (error) {
       ctx.stderr.write(`${wish.name}: ${describeError(error)}\n`);
       ctx.fail(1);
     }
   }
   if (detach) return;
-  for (const name of scaled) await waitForService(ctx, name, { quiet: false });
+  for (const { name, paused } of scaled) await waitForService(ctx, name, { quiet: false, paused });
 }
 
 const attemptsMax = 5;
 
-/** The orchestrator writes services, too (update status): a stale version is read again. */
-async function scaleOne(client: Client, wish: Wish): Promise<readonly string[]> {
+interface Scaled {
+  readonly warnings: readonly string[];
+  /** How an update stood before. */
+  readonly status: ApiService['UpdateStatus'];
+}
+
+/** Others change services, too: a stale version is read again. */
+async function scaleOne(client: Client, wish: Wish): Promise<Scaled> {
   for (let attempt = 1; ; attempt++) {
     const service = await client.service(wish.name);
     const spec = { ...service.Spec, Mode: scaledMode(service.Spec.Mode, wish.count) };
     try {
       const { Warnings } = await client.updateService(service.ID, spec, { version: service.Version.Index });
-      return Warnings ?? [];
+      return { warnings: Warnings ?? [], status: service.UpdateStatus };
     } catch (error) {
       if (!isKind(error, 'conflict') || attempt >= attemptsMax) throw error;
     }

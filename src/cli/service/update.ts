@@ -112,7 +112,7 @@ async function write(
 ): Promise<readonly string[]> {
   for (let attempt = 1; ; attempt++) {
     const service = await client.service(name);
-    const spec = await changed(ctx, service, flags);
+    const spec = await changed(ctx, service, flags, auth);
     try {
       const { Warnings } = await client.updateService(service.ID, spec, {
         version: service.Version.Index,
@@ -125,7 +125,7 @@ async function write(
   }
 }
 
-async function changed(ctx: Context, service: ApiService, flags: UpdateFlags): Promise<ServiceSpec> {
+async function changed(ctx: Context, service: ApiService, flags: UpdateFlags, auth?: string): Promise<ServiceSpec> {
   const client = await ctx.client();
   const spec = updateSpec(service.Spec, flags, ctx.env);
   const { TaskTemplate: task } = spec;
@@ -137,7 +137,7 @@ async function changed(ctx: Context, service: ApiService, flags: UpdateFlags): P
   const networks = await changedNetworks(client, task.Networks ?? [], flags);
   const result = { ...spec, TaskTemplate: { ...task, ContainerSpec: container, ...networks } };
   const asks = flags.image !== undefined && flags.resolveImage;
-  return asks ? pinImage(client, result, (text) => ctx.stderr.write(text)) : result;
+  return asks ? pinImage(client, result, (text) => ctx.stderr.write(text), auth) : result;
 }
 
 async function changedSecrets(

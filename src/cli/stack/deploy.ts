@@ -214,7 +214,7 @@ interface ServiceApply {
 
 async function prepared(ctx: Context, client: Client, planned: ServicePlanned): Promise<ServiceApply> {
   const auth = planned.auth ? await registryAuth(ctx, planned.spec.TaskTemplate.ContainerSpec.Image) : undefined;
-  return { spec: await withImage(ctx, client, planned), existing: planned.existing, auth };
+  return { spec: await withImage(ctx, client, planned, auth), existing: planned.existing, auth };
 }
 
 async function applyService(ctx: Context, client: Client, apply: ServiceApply): Promise<void> {
@@ -262,6 +262,7 @@ async function withImage(
   ctx: Context,
   client: Client,
   { spec, existing, resolveImage }: ServicePlanned,
+  auth: string | undefined,
 ): Promise<ServiceSpec> {
   const written = spec.TaskTemplate.ContainerSpec.Image;
   const tagged = replaceImage(spec, withDefaultTag(written));
@@ -278,7 +279,7 @@ async function withImage(
       },
     };
   }
-  return resolveImage === 'never' ? tagged : pinImage(client, tagged, (text) => ctx.stderr.write(text));
+  return resolveImage === 'never' ? tagged : pinImage(client, tagged, (text) => ctx.stderr.write(text), auth);
 }
 
 function replaceImage(spec: ServiceSpec, image: string): ServiceSpec {

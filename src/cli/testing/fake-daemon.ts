@@ -14,6 +14,8 @@ export interface Recorded {
   readonly path: string;
   readonly query: Readonly<Record<string, string>>;
   readonly body: unknown;
+  /** The X-Registry-Auth header, decoded. */
+  readonly registryAuth?: unknown;
 }
 
 export type Reply = { readonly status: number; readonly body: unknown } | { readonly raw: Buffer };
@@ -39,11 +41,13 @@ export class FakeDaemon {
       request.on('end', () => {
         const url = new URL(request.url ?? '/', 'http://x');
         const text = Buffer.concat(chunks).toString('utf8');
+        const auth = request.headers['x-registry-auth'];
         const recorded: Recorded = {
           method: request.method ?? 'GET',
           path: url.pathname.replace(/^\/v1\.\d+/, ''),
           query: Object.fromEntries(url.searchParams),
           body: text === '' ? undefined : JSON.parse(text),
+          ...(typeof auth === 'string' ? { registryAuth: JSON.parse(Buffer.from(auth, 'base64').toString()) } : {}),
         };
         this.requests.push(recorded);
         const reply = this.#answer(recorded);

@@ -21,9 +21,13 @@ export type Handler<M extends ControlMethod> = (
   request: ControlRequest<M>,
 ) => Promise<ControlResponse<M>>;
 
-/** Optimistic concurrency: a write names the version that it has read. */
-export function checkVersion(object: { readonly meta: Meta }, version: number): void {
-  if (object.meta.version !== version) throw new ClusterError('conflict', 'update out of sequence');
+/**
+ * Optimistic concurrency: a write names the version that it has read. What counts is that the spec is still the one that was read:
+ * the steps of an update and the beats of a node write the object, too, and must not make a user's command fail.
+ */
+export function checkVersion({ meta }: { readonly meta: Meta }, version: number): void {
+  const since = meta.specIndex ?? meta.version;
+  if (version < since || version > meta.version) throw new ClusterError('conflict', 'update out of sequence');
 }
 
 export function invalid(message: string): ClusterError {

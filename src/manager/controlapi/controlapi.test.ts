@@ -4,9 +4,10 @@ import { silentLog } from '../../lib/log.ts';
 import { seededRandom } from '../../lib/random.ts';
 import type { ControlRequest, RaftMemberInfo } from '../../model/control.ts';
 import { defaultClusterSpec } from '../../model/defaults.ts';
-import type { Node, Task } from '../../model/objects.ts';
-import type { ContainerSpec, ServiceSpec, TaskSpec } from '../../model/spec.ts';
+import type { Node, Service, Task } from '../../model/objects.ts';
+import type { ContainerSpec, NodeSpec, ServiceSpec, TaskSpec } from '../../model/spec.ts';
 import { TaskState } from '../../model/task-state.ts';
+import { rolledBack } from '../../model/update.ts';
 import { MemoryStore } from '../store/store.ts';
 import { createControlApi } from './index.ts';
 
@@ -390,6 +391,73 @@ describe('service.update', () => {
     expect(both.sort()).toEqual(['accepted', 'conflict: update out of sequence']);
   });
 
+  /** What the loops do: a step of an update, a beat. The spec stays. */
+  async function writeStatus(store: World['store'], id: string, updateStatus: Service['updateStatus']): Promise<void> {
+    await store.transact((tx) => {
+      const { meta: _, updateStatus: __, ...draft } = tx.get('service', id) ?? expect.fail();
+      tx.update('service', { ...draft, ...(updateStatus === undefined ? {} : { updateStatus }) });
+    });
+  }
+
+  test('a version that was read before a step of the update is as good as the newest: the spec is still that one', async () => {
+    const { control, store, id, change, service } = await made();
+    await change(container({ Image: 'nginx:2' }));
+    const read = service()?.meta.version ?? 0;
+    await writeStatus(store, id, { state: 'updating', startedAt: 1, message: 'update in progress' });
+    await writeStatus(store, id, { state: 'updating', startedAt: 1, message: 'update in progress, still' });
+    expect(service()?.meta.version).toBe(read + 2);
+    const update = (version: number, Image: string) =>
+      refusal(control.call('service.update', { id, version, spec: container({ Image }) }));
+    expect(await update(read + 3, 'nginx:3')).toBe('conflict: update out of sequence');
+    expect(await update(read - 1, 'nginx:3')).toBe('conflict: update out of sequence');
+    expect(await update(read, 'nginx:3')).toBe('accepted');
+    expect(await update(read + 2, 'nginx:4')).toBe('conflict: update out of sequence');
+    expect(service()?.spec.TaskTemplate.ContainerSpec.Image).toBe('nginx:3');
+  });
+
+  test('a version from before another client’s change is refused, whatever was written since: update, scale and rollback', async () => {
+    const { control, store, id, change, service } = await made();
+    const read = service()?.meta.version ?? 0;
+    await change(container({ Image: 'nginx:2' }));
+    await writeStatus(store, id, { state: 'updating', startedAt: 1, message: 'update in progress' });
+    const ask = (given: ServiceSpec, rollback: boolean) =>
+      refusal(control.call('service.update', { id, version: read, spec: given, rollback }));
+    const words = 'conflict: update out of sequence';
+    expect(await ask(container({ Image: 'nginx:3' }), false)).toBe(words);
+    expect(await ask(spec({ Mode: { Replicated: { Replicas: 7 } } }), false)).toBe(words);
+    expect(await ask(spec(), true)).toBe(words);
+    expect(await refusal(control.call('service.rollback', { id, version: read, to: 1 }))).toBe(words);
+    expect(service()?.spec.TaskTemplate.ContainerSpec.Image).toBe('nginx:2');
+  });
+
+  test('a rollback by failure is a change of the spec, too', async () => {
+    const { control, store, id, change, service } = await made();
+    await change(container({ Image: 'nginx:2' }));
+    const read = service()?.meta.version ?? 0;
+    await store.transact((tx) => {
+      const old = tx.get('service', id) ?? expect.fail();
+      const by = { spec: old.previousSpec ?? expect.fail(), message: '', startedAt: 1, by: 'failure' } as const;
+      tx.update('service', rolledBack(old, by, 1));
+    });
+    const call = control.call('service.update', { id, version: read, spec: container({ Image: 'nginx:2' }) });
+    expect(await refusal(call)).toBe('conflict: update out of sequence');
+  });
+
+  test.each(['paused', 'rollback_paused'] as const)('scaling leaves what is %s as it stands', async (state) => {
+    const { store, id, change, service } = await made();
+    await change(container({ Image: 'nginx:2' }));
+    const updateStatus = { state, startedAt: 1, message: 'because' } as const;
+    await writeStatus(store, id, updateStatus);
+    const Mode = { Replicated: { Replicas: 9 } };
+    await change({ ...container({ Image: 'nginx:2' }), Mode });
+    expect(service()).toMatchObject({ updateStatus, specVersion: 2, revision: 2 });
+    expect(service()?.previousSpec).toMatchObject({ Mode, TaskTemplate: { ContainerSpec: { Image: 'nginx' } } });
+    expect(service()?.spec.Mode).toEqual(Mode);
+    // Asked for again without a change: resumed.
+    await change({ ...container({ Image: 'nginx:2' }), Mode });
+    expect(service()?.updateStatus).toBeUndefined();
+  });
+
   test('of an ambiguous prefix is refused', async () => {
     const { control, view, store } = world();
     for (const id of ['aaa1', 'aaa2']) {
@@ -438,6 +506,23 @@ describe('nodes', () => {
     w.state.members = [member('m1'), member('m2'), member('m3', 'unreachable')];
     expect(await demote(w, 'm1')).toContain('this would result in a loss of quorum');
     expect(await demote(w, 'm3')).toBe('accepted');
+  });
+
+  test('a node is updated though it was written since it was read, but not over another’s change', async () => {
+    const w = world();
+    await addNode(w, 'n1');
+    const read = w.view.get('node', 'n1')?.meta.version ?? 0;
+    await w.store.transact((tx) => {
+      const { meta: _, ...draft } = tx.get('node', 'n1') ?? expect.fail();
+      tx.update('node', { ...draft, status: { ...draft.status, state: 'ready' } });
+    });
+    const set = (Availability: NodeSpec['Availability']) =>
+      refusal(
+        w.control.call('node.update', { id: 'n1', version: read, spec: { Labels: {}, Role: 'worker', Availability } }),
+      );
+    expect(await set('drain')).toBe('accepted');
+    expect(await set('pause')).toBe('conflict: update out of sequence');
+    expect(w.view.get('node', 'n1')).toMatchObject({ spec: { Availability: 'drain' }, status: { state: 'ready' } });
   });
 
   test('the last manager stays one', async () => {

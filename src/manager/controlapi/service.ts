@@ -1,9 +1,11 @@
 import { ClusterError } from '../../lib/errors.ts';
 import { newId } from '../../lib/ids.ts';
+import type { RegistryAuthUpdate } from '../../model/control.ts';
 import { hostPortsOf } from '../../model/defaults.ts';
 import { jobStatusAfter } from '../../model/job.ts';
 import { lookup } from '../../model/lookup.ts';
 import type { Service } from '../../model/objects.ts';
+import { parseRegistryAuth, registryAuthFor } from '../../model/registry-auth.ts';
 import { revisionsOf } from '../../model/revisions.ts';
 import type { ServiceMode, ServiceSpec } from '../../model/spec.ts';
 import { manualRollbackMessage, respecced, rolledBack } from '../../model/update.ts';
@@ -17,13 +19,15 @@ import { checkServiceSpec } from './task-spec.ts';
 
 export const createService: Handler<'service.create'> = async ({ store, random }, request) => {
   const id = newId(random);
+  const auth = givenAuth(request.registryAuth);
   return store.transact((tx) => {
     const name = request.spec.Name || inventName(random, (candidate) => tx.serviceByName(candidate) !== undefined);
     const given = normal({ ...request.spec, Name: name });
     checkServiceSpec(given);
     if (tx.serviceByName(name) !== undefined) throw nameTaken('service', name);
     const spec = resolveReferences(tx, given);
-    tx.create('service', { id, spec, specVersion: 1, ...jobStatusAfter(undefined, spec, tx.now) });
+    const registryAuth = auth === undefined ? {} : { registryAuth: auth };
+    tx.create('service', { id, spec, specVersion: 1, ...registryAuth, ...jobStatusAfter(undefined, spec, tx.now) });
     return { id, warnings: updateWarnings(spec) };
   });
 };
@@ -31,18 +35,38 @@ export const createService: Handler<'service.create'> = async ({ store, random }
 export const updateService: Handler<'service.update'> = async ({ store }, request) => {
   if (request.rollback) return rollBack(store, request, previousOf);
   const given = normal(request.spec);
+  const auth = givenAuth(request.registryAuth);
   return store.transact((tx) => {
     const service = lookup(tx, 'service', request.id);
     checkVersion(service, request.version);
     checkImmutable(service, given);
     checkServiceSpec(given);
     const spec = resolveReferences(tx, given, service.id);
-    const draft = respecced(service, spec, tx.now);
+    const draft = respecced(service, spec, tx.now, auth ?? keptAuth(service, spec, request.registryAuthFrom));
     if (draft.revision !== service.revision) keepRevision(tx, service);
     tx.update('service', draft);
     return { warnings: updateWarnings(spec) };
   });
 };
+
+/** Credentials that can be read; undefined when there are none. */
+function givenAuth(header = ''): string | undefined {
+  return parseRegistryAuth(header) === undefined ? undefined : header;
+}
+
+function keptAuth(
+  service: Service,
+  spec: ServiceSpec,
+  from: RegistryAuthUpdate['registryAuthFrom'],
+): string | undefined {
+  const { previousSpec, previousRegistryAuth } = service;
+  // As though the service still were what it was before.
+  const holder =
+    from !== 'previous-spec' || previousSpec === undefined
+      ? service
+      : { spec: previousSpec, ...(previousRegistryAuth === undefined ? {} : { registryAuth: previousRegistryAuth }) };
+  return registryAuthFor(holder, spec.TaskTemplate.ContainerSpec.Image);
+}
 
 export const rollbackService: Handler<'service.rollback'> = async ({ store }, request) =>
   rollBack(store, request, (tx, service) => revisionOf(tx, service, request.to));
@@ -50,16 +74,18 @@ export const rollbackService: Handler<'service.rollback'> = async ({ store }, re
 /** The spec that is gone back to is checked like any other: what it refers to may be gone. */
 function rollBack(
   store: Store,
-  request: { readonly id: string; readonly version: number },
+  request: { readonly id: string; readonly version: number; readonly registryAuth?: string },
   choose: (tx: Transaction, service: Service) => ServiceSpec,
 ): Promise<{ warnings: string[] }> {
+  const auth = givenAuth(request.registryAuth);
   return store.transact((tx) => {
     const service = lookup(tx, 'service', request.id);
     checkVersion(service, request.version);
     const spec = resolveReferences(tx, choose(tx, service), service.id);
     keepRevision(tx, service);
     const rollback = { spec, message: manualRollbackMessage, startedAt: tx.now, by: 'user' } as const;
-    tx.update('service', rolledBack(service, rollback, tx.now));
+    const draft = rolledBack(service, rollback, tx.now);
+    tx.update('service', auth === undefined ? draft : { ...draft, registryAuth: auth });
     return { warnings: updateWarnings(spec) };
   });
 }

@@ -338,6 +338,36 @@ describe('dispatcher and agent: restarts', () => {
     expect(cluster.taskState('t1')).toBe(TaskState.running);
   });
 
+  test('registry credentials are there at prepare and never on the disk; after a restart they come again', async () => {
+    const { cluster, host } = await oneHost();
+    const seen: (string | undefined)[] = [];
+    const make = host.executor.controller.bind(host.executor);
+    host.executor.controller = (task, dependencies) => {
+      const controller = make(task, dependencies);
+      const prepare = controller.prepare.bind(controller);
+      controller.prepare = (signal) => {
+        const auth = dependencies.registryAuth?.(task.id);
+        seen.push(auth);
+        // As the driver does for a task that is to have some.
+        return auth === undefined ? Promise.reject(new ClusterError('unavailable', 'waiting')) : prepare(signal);
+      };
+      return controller;
+    };
+    const spec = { ContainerSpec: { Image: 'r.example/app:1' } };
+    const service = { Name: 'web', Labels: {}, Mode: {}, TaskTemplate: spec };
+    await cluster.change((tx) =>
+      tx.create('service', { id: 's1', specVersion: 1, spec: service, registryAuth: 'hunter2' }),
+    );
+    await runTask(cluster, 't1', 'n1', { serviceId: 's1', spec });
+    expect(seen).toEqual(['hunter2']);
+    expect(JSON.stringify(await host.disk.open().load())).not.toContain('hunter2');
+    await cluster.clock.settle(host.agent.stop());
+    host.executor.reboot();
+    await host.restart();
+    await cluster.clock.until(() => host.executor.isRunning('t1'), 10_000);
+    expect(seen.at(-1)).toBe('hunter2');
+  });
+
   test('after a reboot a task with a secret waits for a manager to bring it', async () => {
     const { cluster, host } = await oneHost();
     await cluster.change((tx) => tx.create('secret', { id: 's1', spec: { Name: 's1', Labels: {}, Data: 'YQ==' } }));

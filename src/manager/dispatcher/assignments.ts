@@ -2,8 +2,15 @@
  * What one node has been told, and what it must be told next. Pure: reads the state it is given, keeps what was sent, and
  * answers with messages. A set is cut into parts, so that no message grows with the number of tasks.
  */
-import type { AssignedConfig, AssignedSecret, AssignedTask, AssignmentSet } from '../../model/assignment.ts';
+import type {
+  AssignedConfig,
+  AssignedCredentials,
+  AssignedSecret,
+  AssignedTask,
+  AssignmentSet,
+} from '../../model/assignment.ts';
 import type { Task } from '../../model/objects.ts';
+import { registryAuthFor } from '../../model/registry-auth.ts';
 import type { DesiredState } from '../../model/task-state.ts';
 import { isTerminal, TaskState } from '../../model/task-state.ts';
 import type { ClusterView } from '../../model/view.ts';
@@ -16,6 +23,8 @@ interface Sent {
   readonly desired: DesiredState;
   readonly secrets: readonly string[];
   readonly configs: readonly string[];
+  /** Registry credentials; empty = none. */
+  readonly auth: string;
 }
 
 interface Contents {
@@ -25,6 +34,7 @@ interface Contents {
   removedSecrets: string[];
   configs: AssignedConfig[];
   removedConfigs: string[];
+  credentials: AssignedCredentials[];
 }
 
 export class Assignments {
@@ -75,9 +85,11 @@ export class Assignments {
         released.push(before);
         continue;
       }
-      const after: Sent = { desired: task.desired, ...needs(task) };
+      const after: Sent = { desired: task.desired, ...needs(task), auth: authFor(view, task) };
       this.#sent.set(taskId, after);
-      if (before === undefined || before.desired !== after.desired) contents.tasks.push(assignedTask(task));
+      if (after.auth !== (before?.auth ?? '')) contents.credentials.push({ taskId, auth: after.auth });
+      if (before === undefined || before.desired !== after.desired)
+        contents.tasks.push(assignedTask(task, after.auth !== ''));
       this.#take(view, after, contents);
       if (before !== undefined) released.push(before);
     }
@@ -129,7 +141,7 @@ function belongs(task: Task, nodeId: string): boolean {
 
 /** Secrets and configs are on a node only while a task of it may need them: a job's task, which should complete, is one, too. */
 function needs(task: Task): Pick<Sent, 'secrets' | 'configs'> {
-  if (task.desired > TaskState.complete || isTerminal(task.status.state)) return { secrets: [], configs: [] };
+  if (isEnding(task)) return { secrets: [], configs: [] };
   const { Secrets, Configs } = task.spec.ContainerSpec;
   return {
     secrets: [...new Set((Secrets ?? []).map((reference) => reference.SecretID))],
@@ -137,17 +149,36 @@ function needs(task: Task): Pick<Sent, 'secrets' | 'configs'> {
   };
 }
 
-function assignedTask(task: Task): AssignedTask {
+function isEnding(task: Task): boolean {
+  return task.desired > TaskState.complete || isTerminal(task.status.state);
+}
+
+/** Credentials, too: a task that runs may have to be made anew when its host restarts. */
+function authFor(view: ClusterView, task: Task): string {
+  const service = isEnding(task) ? undefined : view.get('service', task.serviceId);
+  return service === undefined ? '' : (registryAuthFor(service, task.spec.ContainerSpec.Image) ?? '');
+}
+
+function assignedTask(task: Task, hasCredentials: boolean): AssignedTask {
   const { id, serviceId, serviceName, serviceLabels, slot, nodeId, spec, specVersion, endpoint, desired, status } =
     task;
   const generic = task.genericResources === undefined ? {} : { genericResources: task.genericResources };
   const attached = task.attachments === undefined ? {} : { attachments: task.attachments };
-  const rest = { spec, specVersion, endpoint, desired, status, ...generic, ...attached };
+  const flag = hasCredentials ? { hasCredentials } : {};
+  const rest = { spec, specVersion, endpoint, desired, status, ...generic, ...attached, ...flag };
   return { id, serviceId, serviceName, serviceLabels, slot, nodeId, ...rest };
 }
 
 function emptyContents(): Contents {
-  return { tasks: [], removedTasks: [], secrets: [], removedSecrets: [], configs: [], removedConfigs: [] };
+  return {
+    tasks: [],
+    removedTasks: [],
+    secrets: [],
+    removedSecrets: [],
+    configs: [],
+    removedConfigs: [],
+    credentials: [],
+  };
 }
 
 function split(contents: Contents): readonly Contents[] {
@@ -165,6 +196,7 @@ function split(contents: Contents): readonly Contents[] {
   };
   for (const secret of contents.secrets) room(secret.spec.Data.length + 500).secrets.push(secret);
   for (const config of contents.configs) room(config.spec.Data.length + 500).configs.push(config);
+  for (const one of contents.credentials) room(one.auth.length + 100).credentials.push(one);
   for (const task of contents.tasks) room(Math.max(partBytesMax / partTasksMax, sizeOf(task))).tasks.push(task);
   part.removedTasks = contents.removedTasks;
   part.removedSecrets = contents.removedSecrets;

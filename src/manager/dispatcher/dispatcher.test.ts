@@ -320,6 +320,50 @@ describe('dispatcher: assignments', () => {
     expect(session.sets()[2]).toMatchObject({ tasks: [], removedTasks: ['t2'], removedSecrets: ['s1'] });
   });
 
+  test('registry credentials go to the nodes whose tasks need them, beside the task, and leave with it', async () => {
+    const cluster = await clusterWithNode();
+    const spec = { ContainerSpec: { Image: 'r.example/app:1' } };
+    const other = { ContainerSpec: { Image: 'elsewhere.example/app:1' } };
+    const service = (registryAuth: string) => ({
+      id: 's1',
+      specVersion: 1,
+      spec: { Name: 'web', Labels: {}, Mode: {}, TaskTemplate: spec },
+      registryAuth,
+    });
+    await cluster.change((tx) => {
+      tx.create('service', service('secret-1'));
+      tx.create('task', taskDraft('t1', 'n1', { serviceId: 's1', spec }));
+      tx.create('task', taskDraft('t2', 'n1', { serviceId: 's1', spec: other }));
+      tx.create('task', taskDraft('t3', 'n1', { serviceId: 's2', spec }));
+      tx.create('task', taskDraft('t4', 'n1', { serviceId: 's1', spec, status: status(TaskState.failed) }));
+    });
+    const session = rawSession(cluster, 'n1');
+    await session.hello();
+    const [full] = session.sets();
+    expect(full?.credentials).toEqual([{ taskId: 't1', auth: 'secret-1' }]);
+    expect(full?.tasks.map((task) => [task.id, task.hasCredentials])).toEqual([
+      ['t1', true],
+      ['t2', undefined],
+      ['t3', undefined],
+      ['t4', undefined],
+    ]);
+    expect(JSON.stringify(full?.tasks)).not.toContain('secret-1');
+    const settled = async (more: object) => {
+      await cluster.change((tx) => tx.update('task', taskDraft('t1', 'n1', { serviceId: 's1', spec, ...more })));
+      await cluster.clock.runUntilIdle();
+    };
+    await settled({ status: status(TaskState.preparing) });
+    expect(session.sets()).toHaveLength(1);
+    // New ones alone are no news; they come with the next change of the task, which a pull that fails is.
+    await cluster.change((tx) => tx.update('service', service('secret-2')));
+    await cluster.clock.runUntilIdle();
+    expect(session.sets()).toHaveLength(1);
+    await settled({ status: { ...status(TaskState.preparing), err: 'pull access denied' } });
+    expect(session.sets()[1]).toMatchObject({ tasks: [], credentials: [{ taskId: 't1', auth: 'secret-2' }] });
+    await settled({ status: status(TaskState.failed) });
+    expect(session.sets()[2]).toMatchObject({ tasks: [], credentials: [{ taskId: 't1', auth: '' }] });
+  });
+
   test('a large set comes in parts of which only the last is complete', async () => {
     const cluster = await clusterWithNode();
     await cluster.change((tx) => {

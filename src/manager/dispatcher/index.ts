@@ -10,6 +10,7 @@ import { ClusterError, messageOf } from '../../lib/errors.ts';
 import { newId } from '../../lib/ids.ts';
 import type { Log } from '../../lib/log.ts';
 import { Loop } from '../../lib/loop.ts';
+import { Pace } from '../../lib/pace.ts';
 import type { Random } from '../../lib/random.ts';
 import type { Duplex } from '../../lib/stream.ts';
 import type { AgentMessage, ManagerMessage, ManagerPeer, TaskReport } from '../../model/assignment.ts';
@@ -108,6 +109,8 @@ interface Registered {
 
 const periodMinMs = 100;
 const periodMaxMs = 60_000;
+/** Nodes that are told their tasks before others have a turn. */
+const toldPerTurn = 200;
 
 class StoreDispatcher implements Dispatcher, SessionEvents {
   readonly name = 'dispatcher';
@@ -414,20 +417,23 @@ class StoreDispatcher implements Dispatcher, SessionEvents {
     this.#options.clock.defer(() => tellRemoved(session));
   }
 
-  #pushChanges(): void {
-    const { view } = this.#options.store;
+  async #pushChanges(): Promise<void> {
+    const { clock } = this.#options;
     if (this.#managersDirty) this.#pushManagers();
     if (this.#networksDirty) this.#pushNetworks();
     const nodeIds = [...this.#dirty];
     this.#dirty.clear();
-    for (const nodeId of nodeIds) {
-      const node = this.#nodes.get(nodeId);
-      if (node === undefined) continue;
-      this.#pushRole(node, view.get('node', nodeId));
-      const taskIds = [...node.dirty];
-      node.dirty.clear();
-      for (const set of node.assignments.incremental(view, taskIds)) node.session.send({ kind: 'assignments', set });
-    }
+    await new Pace(clock, toldPerTurn).each(nodeIds, (nodeId) => this.#pushTo(nodeId));
+  }
+
+  #pushTo(nodeId: string): void {
+    const { view } = this.#options.store;
+    const node = this.#nodes.get(nodeId);
+    if (node === undefined) return;
+    this.#pushRole(node, view.get('node', nodeId));
+    const taskIds = [...node.dirty];
+    node.dirty.clear();
+    for (const set of node.assignments.incremental(view, taskIds)) node.session.send({ kind: 'assignments', set });
   }
 
   /** Before the tasks: what is taken out of the maps holds back their stop. */

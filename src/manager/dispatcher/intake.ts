@@ -2,6 +2,7 @@ import type { Clock } from '../../lib/clock.ts';
 import { ClusterError, messageOf } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import { Loop } from '../../lib/loop.ts';
+import { Pace } from '../../lib/pace.ts';
 import type { TaskReport } from '../../model/assignment.ts';
 import type { ContainerStatus, Task, TaskStatus } from '../../model/objects.ts';
 import type { PortConfig } from '../../model/spec.ts';
@@ -24,6 +25,8 @@ export interface IntakeOptions {
 }
 
 const retryMs = 500;
+/** Reports looked at before others have a turn. */
+const lookedAtPerTurn = 2_000;
 const states: ReadonlySet<number> = new Set(Object.values(TaskState));
 
 /**
@@ -76,24 +79,29 @@ export class StatusIntake {
     if (items.length === 0) return;
     this.#waiting = new Map();
     const { store, log, clock } = this.#options;
+    const pace = new Pace(clock, lookedAtPerTurn);
     let stored = true;
     try {
-      const changing = items.filter((item) => moves(store.view, item));
+      const changing: Item[] = [];
+      await pace.each(items, (item) => {
+        if (moves(store.view, item)) changing.push(item);
+      });
       if (changing.length > 0) await store.batch(changing, apply);
     } catch (error) {
       stored = false;
       log.debug('storing task statuses', { reason: messageOf(error), count: items.length });
     }
-    if (this.#stopped) return;
     let left = 0;
-    for (const item of items) {
+    await pace.each(items, (item) => {
+      if (this.#stopped) return;
       if (missing(store.view, item, stored)) {
         left += 1;
         this.#keep(item);
       } else {
         item.acknowledge(item.report);
       }
-    }
+    });
+    if (this.#stopped) return;
     if (left > 0) clock.timer(retryMs, () => this.#loop.trigger());
     else if (this.#waiting.size > 0) this.#loop.trigger();
   }

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import type { Task } from '../../model/objects.ts';
 import { isTerminal, TaskState } from '../../model/task-state.ts';
 import { placeOf } from './place.ts';
-import { nginx, World } from './testing/world.ts';
+import { act, nginx, rests, World } from './testing/world.ts';
 
 const nodeIds = ['n1', 'n2', 'n3'];
 const total = 5;
@@ -34,10 +34,6 @@ const event = fc.oneof(
     }),
   ),
 );
-
-function act(name: string, run: (world: World) => Promise<void>): { run: typeof run; toString(): string } {
-  return { run, toString: () => name };
-}
 
 const template = (image: string) =>
   nginx({ RestartPolicy: { Delay: 1e9 }, Placement: { Constraints: ['node.labels.fit==1'] } }, image);
@@ -140,14 +136,7 @@ test('all modes: one task per place, convergence after healing, then no action, 
         );
       expect(done('job').size).toBe(total);
       expect([...done('eachjob')].sort()).toEqual(nodeIds);
-      const commits = world.commits;
-      await world.advance(700_000);
-      await world.stop();
-      await world.start();
-      await world.advance(700_000);
-      expect(world.commits).toBe(commits);
-      await world.stop();
-      expect(world.clock.timers).toBe(0);
+      await rests(world, 700_000);
     }),
     { seed: 20261121, numRuns: 60 },
   );

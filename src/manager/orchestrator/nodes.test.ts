@@ -2,20 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { Task } from '../../model/objects.ts';
 import type { ServiceSpec } from '../../model/spec.ts';
 import { TaskState } from '../../model/task-state.ts';
-import { nginx, World } from './testing/world.ts';
-
-async function worldOf(nodes: number): Promise<World> {
-  const world = new World();
-  for (let at = 1; at <= nodes; at++) await world.node(`n${at}`);
-  await world.start();
-  return world;
-}
-
-async function stays(world: World): Promise<void> {
-  const before = world.commits;
-  await world.advance(200_000);
-  expect(world.commits).toBe(before);
-}
+import { nginx, stays, World, worldOf } from './testing/world.ts';
 
 const reserving = (MemoryBytes: number) => nginx({ Resources: { Reservations: { MemoryBytes } } });
 const rejected = (world: World) => world.tasks().filter((task) => task.status.state === TaskState.rejected);

@@ -3,14 +3,12 @@
  * become orphaned. A node that no longer meets a service's constraints (a label, its role) has that service's tasks rejected, and
  * one that became smaller the newest of those that no longer fit. That is not the tasks' fault: they move at once, uncounted.
  */
-import type { Cancel } from '../../lib/clock.ts';
-import { messageOf } from '../../lib/errors.ts';
-import { Loop } from '../../lib/loop.ts';
 import { Pace } from '../../lib/pace.ts';
 import type { Node, Task } from '../../model/objects.ts';
 import { isTerminal, TaskState } from '../../model/task-state.ts';
-import type { ClusterView } from '../../model/view.ts';
+import type { ChangeEvent, ClusterView } from '../../model/view.ts';
 import { constraintsMatch, hasRoom, holds, NodeInfo } from '../../scheduler/index.ts';
+import { CommitLoop } from '../store/commit-loop.ts';
 import type { LeaderLoop, Transaction } from '../store/port.ts';
 import { Alarms } from './alarms.ts';
 import type { OrchestratorOptions } from './port.ts';
@@ -55,81 +53,72 @@ export function crowdedOut(node: Node, view: ClusterView): ReadonlySet<string> {
 export class NodesLoop implements LeaderLoop {
   readonly name = 'nodes';
   readonly #options: OrchestratorOptions;
-  readonly #loop: Loop;
+  readonly #loop: CommitLoop;
+  readonly #pace: Pace;
   readonly #alarms: Alarms;
   readonly #nodes = new Set<string>();
-  /** Everything is to be looked at. */
-  #isNew = true;
-  #stopped = false;
-  #unsubscribe = () => {};
-  #cancelRetry: Cancel = () => {};
 
   constructor(options: OrchestratorOptions) {
     this.#options = options;
-    this.#loop = new Loop(
-      options.clock,
-      () => this.#run(),
-      (error) => this.#retryLater(error),
-    );
-    this.#alarms = new Alarms(options.clock, (nodeId) => this.#mark(nodeId));
+    this.#pace = new Pace(options.clock, lookedAtPerTurn);
+    this.#loop = new CommitLoop({
+      ...options,
+      doing: 'looking after the tasks of nodes',
+      retryMs,
+      record: (events) => this.#record(events),
+      markAll: () => this.#markAll(),
+      run: () => this.#run(),
+    });
+    this.#alarms = new Alarms(options.clock, (nodeId) => {
+      this.#nodes.add(nodeId);
+      this.#loop.trigger();
+    });
   }
 
   start(): void {
-    this.#unsubscribe = this.#options.store.subscribe(({ events }) => {
-      for (const event of events) {
-        const node = event.table === 'node' ? (event.after ?? event.before) : undefined;
-        if (node !== undefined) this.#mark(node.id);
-        const task = event.table === 'task' ? event.after : undefined;
-        if (task !== undefined && task.nodeId !== '' && this.#options.store.view.get('node', task.nodeId) === undefined)
-          this.#mark(task.nodeId);
-      }
-    });
-    this.#loop.trigger();
+    this.#loop.start();
   }
 
   async stop(): Promise<void> {
-    this.#stopped = true;
-    this.#unsubscribe();
-    this.#cancelRetry();
-    this.#alarms.clear();
     await this.#loop.stop();
     this.#alarms.clear();
   }
 
-  #mark(nodeId: string): void {
-    this.#nodes.add(nodeId);
-    this.#loop.trigger();
+  #record(events: readonly ChangeEvent[]): boolean {
+    for (const event of events) {
+      const node = event.table === 'node' ? (event.after ?? event.before) : undefined;
+      if (node !== undefined) this.#nodes.add(node.id);
+      if (event.table === 'task' && event.after !== undefined) this.#markStray(event.after);
+    }
+    return this.#nodes.size > 0;
   }
 
-  async #markAll(pace: Pace): Promise<void> {
+  /** The node of the task is gone. */
+  #markStray({ nodeId }: Task): void {
+    if (nodeId !== '' && this.#options.store.view.get('node', nodeId) === undefined) this.#nodes.add(nodeId);
+  }
+
+  async #markAll(): Promise<void> {
     const { view } = this.#options.store;
     for (const node of view.list('node')) this.#nodes.add(node.id);
-    for (const { nodeId } of [...view.list('task')]) {
-      if (nodeId !== '' && view.get('node', nodeId) === undefined) this.#nodes.add(nodeId);
-      const pause = pace.spend(1 / 10);
-      if (pause !== undefined) await pause;
-    }
+    await this.#pace.each(view.list('task'), (task) => {
+      this.#markStray(task);
+      return 1 / 10;
+    });
   }
 
   async #run(): Promise<void> {
-    if (this.#stopped) return;
     const { store, clock } = this.#options;
-    const pace = new Pace(clock, lookedAtPerTurn);
-    if (this.#isNew) {
-      this.#isNew = false;
-      await this.#markAll(pace);
-    }
     const now = clock.now();
     const nodeIds = [...this.#nodes];
     this.#nodes.clear();
     const tasks: Task[] = [];
-    for (const id of nodeIds) {
+    await this.#pace.each(nodeIds, (id) => {
+      if (this.#loop.isStopped) return 0;
       this.#alarms.set(id, orphanAt(store.view.get('node', id), now));
-      const pause = pace.spend(1 + this.#look(id, now, tasks));
-      if (pause !== undefined) await pause;
-      if (this.#stopped) return;
-    }
-    if (tasks.length > 0) await store.batch(tasks, enforce);
+      return 1 + this.#look(id, now, tasks);
+    });
+    if (tasks.length > 0 && !this.#loop.isStopped) await store.batch(tasks, enforce);
   }
 
   /** Finds the misplaced ones among the tasks of a node; how many it looked at. */
@@ -143,16 +132,6 @@ export class NodesLoop implements LeaderLoop {
       if (out.has(task.id) || judge(task, view, now) !== 'fine') misplaced.push(task);
     }
     return count;
-  }
-
-  #retryLater(error: unknown): void {
-    if (this.#stopped) return;
-    this.#options.log.warn('looking after the tasks of nodes', { error: messageOf(error) });
-    this.#cancelRetry();
-    this.#cancelRetry = this.#options.clock.timer(retryMs, () => {
-      this.#isNew = true;
-      this.#loop.trigger();
-    });
   }
 }
 

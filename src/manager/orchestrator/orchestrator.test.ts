@@ -2,22 +2,9 @@ import { describe, expect, test } from 'vitest';
 import type { RestartPolicy } from '../../model/spec.ts';
 import type { TaskState as State } from '../../model/task-state.ts';
 import { TaskState } from '../../model/task-state.ts';
-import { nginx, obedient, World } from './testing/world.ts';
+import { nginx, obedient, stays, World, worldOf } from './testing/world.ts';
 
 const second = 1_000_000_000;
-
-async function worldOf(nodes: number): Promise<World> {
-  const world = new World();
-  for (let at = 1; at <= nodes; at++) await world.node(`n${at}`);
-  await world.start();
-  return world;
-}
-
-async function stays(world: World): Promise<void> {
-  const before = world.commits;
-  await world.advance(120_000);
-  expect(world.commits).toBe(before);
-}
 
 const only = (world: World, slot: number) => world.tasks('web').filter((task) => task.slot === slot);
 
@@ -44,6 +31,15 @@ describe('replicated: scaling', () => {
         .map((task) => task.slot)
         .sort(),
     ).toEqual([1, 2, 3, 4]);
+    await world.removeService('web');
+    expect(world.tasks()).toEqual([]);
+    await stays(world);
+  });
+
+  test('a service of thousands of tasks comes and goes in pieces', async () => {
+    const world = await worldOf(1);
+    await world.service('web', 2_500, nginx({ Placement: { MaxReplicas: 1 } }));
+    expect(world.tasks('web')).toHaveLength(2_500);
     await world.removeService('web');
     expect(world.tasks()).toEqual([]);
     await stays(world);

@@ -13,4 +13,4 @@ export interface OrchestratorOptions {
 /** A loop whose write was refused for now (no quorum, no answer) looks again after this. */
 export const retryMs = 500;
 /** Tasks that a loop looks at before others have a turn: a new leader looks at all of them. */
-export const lookedAtPerTurn = 1_000;
+export const lookedAtPerTurn = 500;

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { replicasOf } from '../../model/defaults.ts';
 import type { Task } from '../../model/objects.ts';
 import { TaskState } from '../../model/task-state.ts';
-import { nginx, World } from './testing/world.ts';
+import { act, nginx, rests, World } from './testing/world.ts';
 
 const nodeIds = ['n1', 'n2', 'n3', 'n4'];
 const node = fc.constantFrom(...nodeIds);
@@ -25,10 +25,6 @@ const event = fc.oneof(
     }),
   ),
 );
-
-function act(name: string, run: (world: World) => Promise<void>): { run: typeof run; toString(): string } {
-  return { run, toString: () => name };
-}
 
 async function rescale(world: World, replicas: number): Promise<void> {
   const service = world.get('web');
@@ -94,14 +90,7 @@ test('whatever happens: one wanted task per slot, convergence after healing, the
       expect(running.map((task) => task.slot).length).toBe(service === undefined ? 0 : replicasOf(service.spec));
       expect(new Set(running.map((task) => task.slot)).size).toBe(running.length);
       expect(running.every((task) => task.spec.ContainerSpec.Image === 'nginx:healed')).toBe(true);
-      const commits = world.commits;
-      await world.advance(200_000);
-      await world.stop();
-      await world.start();
-      await world.advance(200_000);
-      expect(world.commits).toBe(commits);
-      await world.stop();
-      expect(world.clock.timers).toBe(0);
+      await rests(world, 200_000);
     }),
     { seed: 20261121, numRuns: 60 },
   );

@@ -5,14 +5,13 @@
  */
 import type { Cancel } from '../../lib/clock.ts';
 import { DueQueue } from '../../lib/due.ts';
-import { messageOf } from '../../lib/errors.ts';
-import { Loop } from '../../lib/loop.ts';
 import { Pace } from '../../lib/pace.ts';
 import { effectiveRestartPolicy } from '../../model/defaults.ts';
 import { addressRestMs } from '../../model/network.ts';
 import type { Service, Task } from '../../model/objects.ts';
 import { isTerminal, TaskState } from '../../model/task-state.ts';
-import type { ClusterView } from '../../model/view.ts';
+import type { ChangeEvent, ClusterView } from '../../model/view.ts';
+import { CommitLoop } from '../store/commit-loop.ts';
 import type { LeaderLoop } from '../store/port.ts';
 import { parsePlaceKey, placeKey, placeOf, tasksAt } from './place.ts';
 import type { OrchestratorOptions } from './port.ts';
@@ -44,47 +43,45 @@ export function addressesRestUntil({ attachments = [], status, meta }: Task): nu
 export class ReaperLoop implements LeaderLoop {
   readonly name = 'reaper';
   readonly #options: OrchestratorOptions;
-  readonly #loop: Loop;
+  readonly #loop: CommitLoop;
+  readonly #pace: Pace;
   /** See `placeKey`. */
   readonly #places = new Set<string>();
   /** Places with tasks that are to be deleted, but not yet. */
   readonly #resting = new DueQueue<string>();
   #cancelTimer: Cancel = () => {};
   #timerAt: number | undefined;
-  /** Everything is to be looked at. */
-  #isNew = true;
-  #stopped = false;
-  #unsubscribe = () => {};
-  #cancelRetry: Cancel = () => {};
 
   constructor(options: OrchestratorOptions) {
     this.#options = options;
-    this.#loop = new Loop(
-      options.clock,
-      () => this.#run(),
-      (error) => this.#retryLater(error),
-    );
+    this.#pace = new Pace(options.clock, lookedAtPerTurn);
+    this.#loop = new CommitLoop({
+      ...options,
+      doing: 'deleting old tasks',
+      retryMs,
+      record: (events) => this.#record(events),
+      markAll: () => this.#pace.each(options.store.view.list('task'), (task) => this.#mark(task)),
+      run: () => this.#run(),
+    });
   }
 
   start(): void {
-    this.#unsubscribe = this.#options.store.subscribe(({ events }) => {
-      for (const event of events) {
-        if (event.table === 'task' && event.after !== undefined) this.#mark(event.after);
-        else if (event.table === 'service' && event.after === undefined && event.before !== undefined)
-          this.#markService(event.before.id);
-        else if (event.table === 'cluster' && limitOf(event.before) !== limitOf(event.after)) this.#isNew = true;
-      }
-      if (this.#isNew || this.#places.size > 0) this.#loop.trigger();
-    });
-    this.#loop.trigger();
+    this.#loop.start();
   }
 
   async stop(): Promise<void> {
-    this.#stopped = true;
-    this.#unsubscribe();
-    this.#cancelRetry();
     await this.#loop.stop();
     this.#cancelTimer();
+  }
+
+  #record(events: readonly ChangeEvent[]): boolean {
+    for (const event of events) {
+      if (event.table === 'task' && event.after !== undefined) this.#mark(event.after);
+      else if (event.table === 'service' && event.after === undefined && event.before !== undefined)
+        this.#markService(event.before.id);
+      else if (event.table === 'cluster' && limitOf(event.before) !== limitOf(event.after)) this.#loop.renew();
+    }
+    return this.#places.size > 0;
   }
 
   #mark(task: Task): void {
@@ -95,31 +92,16 @@ export class ReaperLoop implements LeaderLoop {
     for (const task of this.#options.store.view.tasksOfService(id)) this.#mark(task);
   }
 
-  async #markAll(pace: Pace): Promise<void> {
-    for (const task of [...this.#options.store.view.list('task')]) {
-      this.#mark(task);
-      const pause = pace.spend();
-      if (pause !== undefined) await pause;
-    }
-  }
-
   async #run(): Promise<void> {
     const { store, clock } = this.#options;
-    const pace = new Pace(clock, lookedAtPerTurn);
-    if (this.#isNew) {
-      this.#isNew = false;
-      await this.#markAll(pace);
-    }
     for (const key of this.#resting.take(clock.now())) this.#places.add(key);
     const keys = [...this.#places];
     this.#places.clear();
     const dirty: string[] = [];
-    for (const key of keys) {
+    await this.#pace.each(keys, (key) => {
       if (this.#isReapable(key)) dirty.push(key);
-      const pause = pace.spend();
-      if (pause !== undefined) await pause;
-    }
-    if (this.#stopped) return;
+    });
+    if (this.#loop.isStopped) return;
     this.#setTimer();
     if (dirty.length === 0) return;
     await store.batch(dirty, (tx, key) => {
@@ -147,16 +129,6 @@ export class ReaperLoop implements LeaderLoop {
     const { clock } = this.#options;
     this.#cancelTimer = clock.timer(Math.max(0, at - clock.now()), () => {
       this.#timerAt = undefined;
-      this.#loop.trigger();
-    });
-  }
-
-  #retryLater(error: unknown): void {
-    if (this.#stopped) return;
-    this.#options.log.warn('deleting old tasks', { error: messageOf(error) });
-    this.#cancelRetry();
-    this.#cancelRetry = this.#options.clock.timer(retryMs, () => {
-      this.#isNew = true;
       this.#loop.trigger();
     });
   }

@@ -5,20 +5,7 @@ import { TaskState } from '../../model/task-state.ts';
 import { respecced } from '../../model/update.ts';
 import type { Transaction } from '../store/port.ts';
 import { newTask, templateOf } from './task.ts';
-import { nginx, nodeDraft, obedient, World } from './testing/world.ts';
-
-async function worldOf(nodes: number): Promise<World> {
-  const world = new World();
-  for (let at = 1; at <= nodes; at++) await world.node(`n${at}`);
-  await world.start();
-  return world;
-}
-
-async function stays(world: World): Promise<void> {
-  const before = world.commits;
-  await world.advance(120_000);
-  expect(world.commits).toBe(before);
-}
+import { nginx, nodeDraft, obedient, stays, World, worldOf } from './testing/world.ts';
 
 /** A task as an earlier leader left it. */
 async function leave(world: World, id: string, change: Partial<Task>): Promise<void> {
@@ -269,7 +256,7 @@ describe('a large service', () => {
     };
     await world.service('web', 9_000);
     expect(world.tasks('web')).toHaveLength(9_000);
-    expect(Math.max(...batches)).toBe(4_000);
+    expect(Math.max(...batches)).toBe(2_000);
     let left = 1;
     world.check = () => {
       if (left-- === 1) void store.transact((tx) => shrink(tx));

@@ -77,12 +77,19 @@ export function isDirty(task: Task, service: Service, node: Node | undefined): b
   const wanted = service.spec.TaskTemplate;
   if (!sameEndpoint(task.endpoint, service.spec.EndpointSpec)) return true;
   if (sameTaskSpec(task.spec, wanted)) return false;
-  // A changed placement alone moves only those that stand where they may not.
+  // A changed placement alone moves only those that stand where they may not; for the limit per node see `hasOtherLimit`.
   if (node === undefined || !sameTaskSpec(withoutPlacement(task.spec), withoutPlacement(wanted))) return true;
-  return (
-    (wanted.Placement?.MaxReplicas ?? 0) !== (task.spec.Placement?.MaxReplicas ?? 0) ||
-    !constraintsMatch(wanted.Placement?.Constraints, node)
-  );
+  return !constraintsMatch(wanted.Placement?.Constraints, node);
+}
+
+/** Made under another limit of replicas per node: whether it has to go depends on who else is there. */
+export function hasOtherLimit(task: Task, service: Service): boolean {
+  return task.specVersion !== service.specVersion && maxPerNode(service.spec.TaskTemplate) !== maxPerNode(task.spec);
+}
+
+/** 0 = no limit. */
+export function maxPerNode(spec: TaskSpec): number {
+  return spec.Placement?.MaxReplicas ?? 0;
 }
 
 function withoutPlacement(spec: TaskSpec): TaskSpec {

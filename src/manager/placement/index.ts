@@ -4,10 +4,9 @@
  * changed; a task without a place is tried again when a node changes, or on a node where something is freed. It never waits for a
  * while first.
  */
-import type { Cancel, Clock } from '../../lib/clock.ts';
-import { ClusterError, messageOf } from '../../lib/errors.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { ClusterError } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
-import { Loop } from '../../lib/loop.ts';
 import { Pace } from '../../lib/pace.ts';
 import type { Node, Task } from '../../model/objects.ts';
 import { isTerminal, TaskState } from '../../model/task-state.ts';
@@ -26,6 +25,7 @@ import {
   nodeFiltersFor,
   scheduleGroup,
 } from '../../scheduler/index.ts';
+import { CommitLoop } from '../store/commit-loop.ts';
 import type { LeaderLoop, Store, Transaction } from '../store/port.ts';
 
 export interface PlacementOptions {
@@ -36,9 +36,10 @@ export interface PlacementOptions {
 
 const retryMs = 500;
 /** Tasks looked at in one turn when a leader begins. */
-const indexedPerTurn = 1_000;
-/** Nodes looked at in one turn: each group of tasks looks at all of them. */
-const nodesPerTurn = 10_000;
+const indexedPerTurn = 500;
+/** Nodes looked at in one turn: each group of tasks looks at all of them, and a task that is placed costs as much as some. */
+const nodesPerTurn = 30_000;
+const nodesPerTask = 20;
 const assignedMessage = 'scheduler assigned task to node';
 const confirmedMessage = 'scheduler confirmed task can run on preassigned node';
 const pendingMessage = 'pending task scheduling';
@@ -60,7 +61,7 @@ interface Refused {
 class PlacementLoop implements LeaderLoop {
   readonly name = 'placement';
   readonly #options: PlacementOptions;
-  readonly #loop: Loop;
+  readonly #loop: CommitLoop;
   readonly #index = new ClusterIndex();
   #isBuilt = false;
   readonly #pending = new Map<string, Task>();
@@ -72,39 +73,39 @@ class PlacementLoop implements LeaderLoop {
   #allAgain = true;
   /** Pending tasks for which no node was found. */
   readonly #tried = new Set<string>();
-  #stopped = false;
-  #unsubscribe = () => {};
-  #cancelRetry: Cancel = () => {};
 
   constructor(options: PlacementOptions) {
     this.#options = options;
-    this.#loop = new Loop(
-      options.clock,
-      () => this.#run(),
-      (error) => this.#retryLater(error),
-    );
+    this.#loop = new CommitLoop({
+      ...options,
+      doing: 'placing tasks',
+      retryMs,
+      record: (events) => this.#record(events),
+      markAll: () => this.#tryAll(),
+      run: () => this.#run(),
+    });
   }
 
   start(): void {
-    const { store } = this.#options;
-    this.#unsubscribe = store.subscribe(({ events }) => {
-      for (const event of events) this.#record(event);
-      if (this.#stale) this.#loop.trigger();
-    });
+    this.#loop.start();
+  }
+
+  stop(): Promise<void> {
+    return this.#loop.stop();
+  }
+
+  #record(events: readonly ChangeEvent[]): boolean {
+    for (const event of events) {
+      if (event.table === 'node') this.#recordNode(event.before, event.after);
+      else if (event.table === 'task') this.#recordTask(event.before, event.after);
+    }
+    return this.#stale;
+  }
+
+  async #tryAll(): Promise<void> {
+    if (!this.#isBuilt) await this.#build();
+    this.#allAgain = true;
     this.#stale = true;
-    this.#loop.trigger();
-  }
-
-  async stop(): Promise<void> {
-    this.#stopped = true;
-    this.#unsubscribe();
-    this.#cancelRetry();
-    await this.#loop.stop();
-  }
-
-  #record(event: ChangeEvent): void {
-    if (event.table === 'node') this.#recordNode(event.before, event.after);
-    else if (event.table === 'task') this.#recordTask(event.before, event.after);
   }
 
   #recordNode(before: Node | undefined, after: Node | undefined): void {
@@ -143,14 +144,12 @@ class PlacementLoop implements LeaderLoop {
     const { view } = store;
     const began = { version: view.version, now: clock.now() };
     for (const node of view.list('node')) this.#index.putNode(node);
-    const pace = new Pace(clock, indexedPerTurn);
-    for (const id of Array.from(view.list('task'), (task) => task.id)) {
+    await new Pace(clock, indexedPerTurn).each(view.list('task'), ({ id }) => {
+      if (this.#loop.isStopped) return 0;
       const task = view.get('task', id);
       if (task !== undefined) this.#adopt(task, began);
-      const pause = pace.spend();
-      if (pause !== undefined) await pause;
-      if (this.#stopped) return;
-    }
+      return 1;
+    });
     this.#isBuilt = true;
   }
 
@@ -163,8 +162,7 @@ class PlacementLoop implements LeaderLoop {
   }
 
   async #run(): Promise<void> {
-    if (!this.#isBuilt && !this.#stopped) await this.#build();
-    if (!this.#stale || this.#stopped) return;
+    if (!this.#stale) return;
     this.#stale = false;
     const freed = this.#allAgain ? undefined : this.#freed;
     this.#allAgain = false;
@@ -180,12 +178,12 @@ class PlacementLoop implements LeaderLoop {
         const group = tasks[0]?.pinned === true ? this.#confirm(tasks) : this.#choose(tasks, now);
         placed.push(...group.placed);
         refused.push(...group.refused);
-        looked += tasks.length + (tasks[0]?.pinned === true ? 0 : this.#index.size);
+        looked += tasks.length * nodesPerTask + (tasks[0]?.pinned === true ? 0 : this.#index.size);
       }
       if (looked < nodesPerTurn) continue;
       await this.#write(placed, refused);
       await new Promise<void>((resolve) => this.#options.clock.defer(resolve));
-      if (this.#stopped) return;
+      if (this.#loop.isStopped) return;
       [placed, refused, looked] = [[], [], 0];
     }
     await this.#write(placed, refused);
@@ -240,15 +238,6 @@ class PlacementLoop implements LeaderLoop {
       this.#noteFreed(nodeId);
     }
     if (this.#stale) this.#loop.trigger();
-  }
-
-  #retryLater(error: unknown): void {
-    if (this.#stopped) return;
-    this.#options.log.warn('placing tasks', { error: messageOf(error) });
-    this.#allAgain = true;
-    this.#stale = true;
-    this.#cancelRetry();
-    this.#cancelRetry = this.#options.clock.timer(retryMs, () => this.#loop.trigger());
   }
 }
 

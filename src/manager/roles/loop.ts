@@ -3,10 +3,9 @@
  * certificate and joins Raft by itself. A demotion takes the node out of Raft first and is refused as long as that would
  * cost the quorum. Members of removed nodes are taken out of Raft, too. Leader only.
  */
-import type { Cancel, Clock } from '../../lib/clock.ts';
-import { messageOf } from '../../lib/errors.ts';
+import type { Clock } from '../../lib/clock.ts';
 import type { Log } from '../../lib/log.ts';
-import { Loop } from '../../lib/loop.ts';
+import { CommitLoop } from '../store/commit-loop.ts';
 import type { LeaderLoop, Store } from '../store/port.ts';
 
 /** What the loop needs of the Raft group. */
@@ -35,30 +34,25 @@ export function createRoles(options: RolesOptions): LeaderLoop {
 class Roles implements LeaderLoop {
   readonly name = 'roles';
   readonly #options: RolesOptions;
-  readonly #loop: Loop;
-  #unsubscribe = () => {};
-  #retry: Cancel = () => {};
+  readonly #loop: CommitLoop;
 
   constructor(options: RolesOptions) {
     this.#options = options;
-    this.#loop = new Loop(
-      options.clock,
-      () => this.#reconcile(),
-      (error) => this.#tryLater(error),
-    );
+    this.#loop = new CommitLoop({
+      ...options,
+      doing: 'role change has to wait',
+      retryMs,
+      record: (events) => events.some((event) => event.table === 'node'),
+      run: () => this.#reconcile(),
+    });
   }
 
   start(): void {
-    this.#unsubscribe = this.#options.store.subscribe(({ events }) => {
-      if (events.some((event) => event.table === 'node')) this.#loop.trigger();
-    });
-    this.#loop.trigger();
+    this.#loop.start();
   }
 
-  async stop(): Promise<void> {
-    this.#unsubscribe();
-    this.#retry();
-    await this.#loop.stop();
+  stop(): Promise<void> {
+    return this.#loop.stop();
   }
 
   async #reconcile(): Promise<void> {
@@ -91,11 +85,5 @@ class Roles implements LeaderLoop {
     }
     await membership.remove(nodeId);
     return true;
-  }
-
-  #tryLater(error: unknown): void {
-    this.#options.log.warn('role change has to wait', { reason: messageOf(error) });
-    this.#retry();
-    this.#retry = this.#options.clock.timer(retryMs, () => this.#loop.trigger());
   }
 }

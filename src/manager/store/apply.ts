@@ -11,8 +11,10 @@ import { uniqueKey } from './state.ts';
 
 /** The events of an applied entry, or undefined when it was refused and nothing changed. */
 export function applyEntry(state: State, version: number, entry: DecodedEntry): readonly ChangeEvent[] | undefined {
-  if (!versionsHold(state, entry.changes)) return undefined;
-  const events = entry.changes.map((change) => outcome(state, change, { version, now: entry.now }));
+  const rows = entry.changes.map(({ table, id }) => state.get(table, id));
+  if (!versionsHold(state, entry.changes, rows)) return undefined;
+  const stamp = { version, now: entry.now };
+  const events = entry.changes.map((change, at) => outcome(rows[at], change, stamp));
   if (!namesHold(state, events)) return undefined;
   for (const { table, before, after } of events) {
     if (after !== undefined) state.put(table, after);
@@ -31,20 +33,23 @@ export function asDecoded(changes: readonly Change[]): readonly DecodedChange[] 
   });
 }
 
-function versionsHold(state: State, changes: readonly DecodedChange[]): boolean {
-  const seen = new Set<string>();
-  for (const change of changes) {
+/** `rows` are what there is now under the ids of `changes`. */
+function versionsHold(state: State, changes: readonly DecodedChange[], rows: readonly (Row | undefined)[]): boolean {
+  const seen = new Map<TableName, Set<string>>();
+  for (const [at, change] of changes.entries()) {
     const { table, id, action, expected } = change;
-    const version = state.get(table, id)?.meta.version;
+    const version = rows[at]?.meta.version;
     if (action === 'create' ? version !== undefined : version !== expected) return false;
     if (change.action === 'create' && change.newest !== undefined) {
       // Somebody else made a task in the same place since this one was decided on.
       if (state.newestAt(change.object as unknown as Task) !== change.newest) return false;
     }
-    seen.add(`${table}/${id}`);
+    const ids = seen.get(table) ?? new Set();
+    // Two changes of one object in one entry would make the verdict depend on their order.
+    if (ids.has(id)) return false;
+    seen.set(table, ids.add(id));
   }
-  // Two changes of one object in one entry would make the verdict depend on their order.
-  return seen.size === changes.length;
+  return true;
 }
 
 function namesHold(state: State, events: readonly ChangeEvent[]): boolean {
@@ -71,9 +76,8 @@ interface Stamp {
   readonly now: number;
 }
 
-function outcome(state: State, change: DecodedChange, { version, now }: Stamp): ChangeEvent {
-  const { table, id } = change;
-  const before = state.get(table, id);
+function outcome(before: Row | undefined, change: DecodedChange, { version, now }: Stamp): ChangeEvent {
+  const { table } = change;
   if (change.action === 'remove') return { table, before } as ChangeEvent;
   const createdAt = before?.meta.createdAt ?? now;
   const after = build(before, change, { version, createdAt, updatedAt: now });
@@ -92,6 +96,14 @@ function build(before: Row | undefined, change: Exclude<DecodedChange, { action:
     next = change.object;
   }
   next['id'] = change.id;
-  next['meta'] = meta;
+  const keepsSpec = before !== undefined && specTables.has(change.table) && next['spec'] === specOf(before);
+  next['meta'] = keepsSpec ? { ...meta, specIndex: before.meta.specIndex ?? before.meta.version } : meta;
   return deepFreeze(next) as unknown as Row;
+}
+
+/** Tables of which others than the user write a part. */
+const specTables: ReadonlySet<TableName> = new Set(['cluster', 'node', 'service']);
+
+function specOf(row: Row): unknown {
+  return (row as Row & { readonly spec?: unknown }).spec;
 }

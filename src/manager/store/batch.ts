@@ -17,6 +17,8 @@ export interface BatchPort {
   readonly state: State;
   now(): number;
   propose(changes: readonly Change[], now: number): Promise<{ readonly applied: boolean }>;
+  /** Gives others a turn. */
+  pause(): Promise<void> | undefined;
   /** One transaction by itself, with retries. */
   transact(build: (tx: Transaction) => void): Promise<void>;
 }
@@ -40,6 +42,8 @@ export class Batch<I> {
     while (this.#next < this.#items.length && this.#failure === undefined) {
       this.#startEntry();
       if (this.#inFlight.size >= entriesInFlightMax) await Promise.race(this.#inFlight);
+      const pause = this.#next < this.#items.length ? this.#port.pause() : undefined;
+      if (pause !== undefined) await pause;
     }
     while (this.#inFlight.size > 0) await Promise.race(this.#inFlight);
     if (this.#failure !== undefined) throw this.#failure.reason;
@@ -86,7 +90,7 @@ export class Batch<I> {
   #buildItem(tx: OpenTransaction, item: I, size: SizeMeter): boolean {
     try {
       this.#build(tx, item);
-      size.add(tx.written(), entryBytesMax);
+      size.add(tx.written(), entryBytesMax, this.#port.state);
       return true;
     } catch (error) {
       tx.rollback();

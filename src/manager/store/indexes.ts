@@ -1,56 +1,80 @@
-/** The store's secondary indexes. Each is told every change as (before, after); an update under the same key keeps its place. */
+/** The store's secondary indexes. An update under the same key keeps its place. */
 import type { StoreObject, Task } from '../../model/objects.ts';
+
+/** Where an object is kept, whatever its version. Indexes hold the cell: a new version under the same key costs them nothing. */
+export interface Cell<T> {
+  row: T;
+}
+
+export function* rowsOf<T>(cells: Iterable<Cell<T>>): Iterable<T> {
+  for (const cell of cells) yield cell.row;
+}
+
+/** What became of the object in `cell`. */
+export interface CellChange<T> {
+  readonly cell: Cell<T>;
+  readonly before: T | undefined;
+  readonly after: T | undefined;
+}
 
 /** Objects grouped by one key; an object whose key is empty is in no group. */
 export class GroupIndex<T extends StoreObject> {
   readonly #keyOf: (object: T) => string;
-  readonly #groups = new Map<string, Map<string, T>>();
+  readonly #groups: Groups<T> = new Map();
 
   constructor(keyOf: (object: T) => string) {
     this.#keyOf = keyOf;
   }
 
-  change(before: T | undefined, after: T | undefined): void {
+  change({ cell, before, after }: CellChange<T>): void {
     const from = before === undefined ? '' : this.#keyOf(before);
     const to = after === undefined ? '' : this.#keyOf(after);
-    if (before !== undefined && from !== '' && from !== to) leave(this.#groups, from, before.id);
-    if (after !== undefined && to !== '') enter(this.#groups, to, after);
+    if (from === to) return;
+    if (before !== undefined && from !== '') leave(this.#groups, from, before.id);
+    if (after !== undefined && to !== '') enter(this.#groups, to, { id: after.id, cell });
   }
 
   of(key: string): Iterable<T> {
-    return this.#groups.get(key)?.values() ?? [];
+    return membersOf(this.#groups, key);
   }
 }
 
 /** Objects that name any number of keys, such as services and the secrets they use. */
 export class ReferenceIndex<T extends StoreObject> {
   readonly #keysOf: (object: T) => readonly string[];
-  readonly #groups = new Map<string, Map<string, T>>();
+  readonly #groups: Groups<T> = new Map();
 
   constructor(keysOf: (object: T) => readonly string[]) {
     this.#keysOf = keysOf;
   }
 
-  change(before: T | undefined, after: T | undefined): void {
+  change({ cell, before, after }: CellChange<T>): void {
     const to = after === undefined ? [] : this.#keysOf(after);
     if (before !== undefined) {
       for (const key of this.#keysOf(before)) if (!to.includes(key)) leave(this.#groups, key, before.id);
     }
-    if (after !== undefined) for (const key of to) enter(this.#groups, key, after);
+    if (after !== undefined) for (const key of to) enter(this.#groups, key, { id: after.id, cell });
   }
 
   of(key: string): Iterable<T> {
-    return this.#groups.get(key)?.values() ?? [];
+    return membersOf(this.#groups, key);
   }
 }
 
-function enter<T extends StoreObject>(groups: Map<string, Map<string, T>>, key: string, object: T): void {
+type Groups<T> = Map<string, Map<string, Cell<T>>>;
+
+function membersOf<T>(groups: Groups<T>, key: string): Iterable<T> {
   const group = groups.get(key);
-  if (group === undefined) groups.set(key, new Map([[object.id, object]]));
-  else group.set(object.id, object);
+  return group === undefined ? [] : rowsOf(group.values());
 }
 
-function leave<T>(groups: Map<string, Map<string, T>>, key: string, id: string): void {
+function enter<T>(groups: Groups<T>, key: string, { id, cell }: { readonly id: string; readonly cell: Cell<T> }): void {
+  const group = groups.get(key);
+  if (group === undefined) groups.set(key, new Map([[id, cell]]));
+  else group.set(id, cell);
+}
+
+function leave<T>(groups: Groups<T>, key: string, id: string): void {
   const group = groups.get(key);
   if (group === undefined) return;
   group.delete(id);
@@ -58,41 +82,33 @@ function leave<T>(groups: Map<string, Map<string, T>>, key: string, id: string):
 }
 
 /**
- * Tasks by service and slot, oldest first. A slot's list is short (the history limit bounds it), so it is copied on change
- * and handed out as it is. Tasks that are bound to a node (global services) have no slot and are not kept here.
+ * Tasks by service and slot, oldest first. A slot's list is short (the history limit bounds it). Tasks that are bound to a node
+ * (global services) have no slot and are not kept here.
  */
 export class SlotIndex {
-  readonly #services = new Map<string, Map<number, readonly Task[]>>();
+  readonly #services = new Map<string, Map<number, readonly Cell<Task>[]>>();
 
-  change(before: Task | undefined, after: Task | undefined): void {
-    if (before !== undefined && after !== undefined && sameSlot(before, after)) return this.#replace(after);
+  change({ cell, before, after }: CellChange<Task>): void {
+    if (before !== undefined && after !== undefined && sameSlot(before, after)) return;
     if (before !== undefined && before.pinned !== true) this.#remove(before);
-    if (after !== undefined && after.pinned !== true) this.#add(after);
+    if (after !== undefined && after.pinned !== true) this.#add(after, cell);
   }
 
   of(serviceId: string, slot: number): readonly Task[] {
-    return this.#services.get(serviceId)?.get(slot) ?? none;
+    const cells = this.#services.get(serviceId)?.get(slot);
+    return cells === undefined ? none : cells.map(({ row }) => row);
   }
 
-  #replace(task: Task): void {
-    if (task.pinned === true) return;
-    const tasks = this.of(task.serviceId, task.slot);
-    this.#services.get(task.serviceId)?.set(
-      task.slot,
-      tasks.map((old) => (old.id === task.id ? task : old)),
-    );
-  }
-
-  #add(task: Task): void {
-    let slots = this.#services.get(task.serviceId);
-    if (slots === undefined) this.#services.set(task.serviceId, (slots = new Map()));
-    slots.set(task.slot, [...(slots.get(task.slot) ?? none), task]);
+  #add({ serviceId, slot }: Task, cell: Cell<Task>): void {
+    let slots = this.#services.get(serviceId);
+    if (slots === undefined) this.#services.set(serviceId, (slots = new Map()));
+    slots.set(slot, [...(slots.get(slot) ?? []), cell]);
   }
 
   #remove(task: Task): void {
     const slots = this.#services.get(task.serviceId);
     if (slots === undefined) return;
-    const left = (slots.get(task.slot) ?? none).filter((old) => old.id !== task.id);
+    const left = (slots.get(task.slot) ?? []).filter(({ row }) => row.id !== task.id);
     if (left.length > 0) slots.set(task.slot, left);
     else slots.delete(task.slot);
     if (slots.size === 0) this.#services.delete(task.serviceId);

@@ -1,5 +1,7 @@
 import type { Change } from '../../model/view.ts';
+import type { Document } from './codec.ts';
 import { tooLarge } from './codec.ts';
+import type { State } from './state.ts';
 
 /** Roughly how many bytes changes add to one entry. A shared object counts once per meter, as it is written once. */
 export class SizeMeter {
@@ -10,24 +12,38 @@ export class SizeMeter {
     return this.#bytes;
   }
 
-  /** Throws, and counts nothing, when these changes alone are larger than `limit`. */
-  add(changes: readonly Change[], limit: number): void {
+  /** Throws, and counts nothing, when these changes alone are larger than `limit`. What `state` has already is not written. */
+  add(changes: readonly Change[], limit: number, state: State): void {
     let added = 0;
-    for (const change of changes) added += changeOverhead + this.#sizeOf(change.object, 0);
+    for (const { table, id, object } of changes) {
+      added += changeOverhead;
+      if (object !== undefined)
+        added += this.#sizeOfFields(object as Document, state.get(table, id) as Document | undefined);
+    }
     if (added > limit) throw tooLarge();
     this.#bytes += added;
   }
 
-  #sizeOf(value: unknown, depth: number): number {
+  #sizeOfFields(document: Document, base: Document | undefined): number {
+    let bytes = 0;
+    for (const key in document) {
+      const value = document[key];
+      if (key !== 'meta' && value !== base?.[key]) bytes += key.length + 4 + this.#sizeOf(value);
+    }
+    return bytes;
+  }
+
+  /** `isField`: of the changed object itself; those may be shared. */
+  #sizeOf(value: unknown, isField = true): number {
     if (typeof value === 'string') return Buffer.byteLength(value) + 3;
     if (typeof value !== 'object' || value === null) return scalarBytes;
-    if (depth === 1) {
+    if (isField) {
       if (this.#seen.has(value)) return scalarBytes;
       this.#seen.add(value);
     }
     let bytes = 2;
-    if (Array.isArray(value)) for (const item of value) bytes += this.#sizeOf(item, depth + 1);
-    else for (const [key, child] of Object.entries(value)) bytes += key.length + 4 + this.#sizeOf(child, depth + 1);
+    if (Array.isArray(value)) for (const item of value) bytes += this.#sizeOf(item, false);
+    else for (const key in value) bytes += key.length + 4 + this.#sizeOf((value as Document)[key], false);
     return bytes;
   }
 }

@@ -4,7 +4,8 @@ import { networksOf } from '../../model/network.ts';
 import type { Cluster, Config, Network, Node, Secret, Service, TableName, Tables, Task } from '../../model/objects.ts';
 import { tableNames } from '../../model/objects.ts';
 import type { ClusterView } from '../../model/view.ts';
-import { GroupIndex, PrefixIndex, ReferenceIndex, SlotIndex } from './indexes.ts';
+import type { Cell, CellChange } from './indexes.ts';
+import { GroupIndex, PrefixIndex, ReferenceIndex, rowsOf, SlotIndex } from './indexes.ts';
 
 export type Row = Tables[TableName];
 
@@ -25,7 +26,7 @@ export function uniqueKey(table: TableName, row: Omit<Row, 'meta'>): string | un
 
 export class State implements ClusterView {
   version = 0;
-  #rows = perTable(() => new Map<string, Row>());
+  #cells = perTable(() => new Map<string, Cell<Row>>());
   #names = perTable(() => new Map<string, string>());
   #prefixes = perTable(() => new PrefixIndex());
   #byService = new GroupIndex<Task>((task) => task.serviceId);
@@ -36,28 +37,40 @@ export class State implements ClusterView {
   #byConfig = new ReferenceIndex<Service>(configsOf);
   #byNetwork = new ReferenceIndex<Service>((service) => networksOf(service.spec.TaskTemplate));
   #tasksByNetwork = new ReferenceIndex<Task>((task) => networksOf(task.spec));
+  /** Changes that the indexes do not know yet. */
+  readonly #unindexed: [table: TableName, change: CellChange<Row>][] | undefined;
+
+  /** `lazy`: indexes are brought up to date when they are asked. Most transactions never ask theirs. */
+  constructor(options: { readonly lazy?: boolean } = {}) {
+    this.#unindexed = options.lazy === true ? [] : undefined;
+  }
 
   /** Adds or replaces. The caller has checked that a unique key is free. */
   put(table: TableName, row: Row): void {
-    const rows = this.#rows[table];
-    const before = rows.get(row.id);
-    rows.set(row.id, row);
-    if (before === undefined) this.#prefixes[table].add(row.id);
-    this.#index(table, before, row);
+    const cells = this.#cells[table];
+    const cell = cells.get(row.id);
+    if (cell === undefined) {
+      const added = { row };
+      cells.set(row.id, added);
+      this.#changed(table, { cell: added, before: undefined, after: row });
+    } else {
+      const before = cell.row;
+      cell.row = row;
+      this.#changed(table, { cell, before, after: row });
+    }
   }
 
   remove(table: TableName, id: string): void {
-    const before = this.#rows[table].get(id);
-    if (before === undefined) return;
-    this.#rows[table].delete(id);
-    this.#prefixes[table].remove(id);
-    this.#index(table, before, undefined);
+    const cell = this.#cells[table].get(id);
+    if (cell === undefined) return;
+    this.#cells[table].delete(id);
+    this.#changed(table, { cell, before: cell.row, after: undefined });
   }
 
   /** Takes over everything `other` holds; readers that keep this object see it from now on. `other` must not be used again. */
   adopt(other: State): void {
     this.version = other.version;
-    this.#rows = other.#rows;
+    this.#cells = other.#cells;
     this.#names = other.#names;
     this.#prefixes = other.#prefixes;
     this.#byService = other.#byService;
@@ -71,15 +84,15 @@ export class State implements ClusterView {
   }
 
   get<T extends TableName>(table: T, id: string): Tables[T] | undefined {
-    return this.#rows[table].get(id) as Tables[T] | undefined;
+    return this.#cells[table].get(id)?.row as Tables[T] | undefined;
   }
 
   list<T extends TableName>(table: T): Iterable<Tables[T]> {
-    return this.#rows[table].values() as Iterable<Tables[T]>;
+    return rowsOf(this.#cells[table].values()) as Iterable<Tables[T]>;
   }
 
   count(table: TableName): number {
-    return this.#rows[table].size;
+    return this.#cells[table].size;
   }
 
   cluster(): Cluster | undefined {
@@ -109,48 +122,57 @@ export class State implements ClusterView {
   }
 
   tasksOfService(serviceId: string): Iterable<Task> {
+    this.#indexRest();
     return this.#byService.of(serviceId);
   }
 
   tasksOfNode(nodeId: string): Iterable<Task> {
+    this.#indexRest();
     return this.#byNode.of(nodeId);
   }
 
   tasksOfSlot(serviceId: string, slot: number): readonly Task[] {
+    this.#indexRest();
     return this.#bySlot.of(serviceId, slot);
   }
 
   /** The id of the newest task where this one belongs: its slot, or the node it is made for. Empty: there is none. */
   newestAt({ serviceId, slot, nodeId, pinned }: Pick<Task, 'serviceId' | 'slot' | 'nodeId' | 'pinned'>): string {
-    if (pinned !== true) return this.#bySlot.of(serviceId, slot).at(-1)?.id ?? '';
+    if (pinned !== true) return this.tasksOfSlot(serviceId, slot).at(-1)?.id ?? '';
     let newest = '';
-    for (const task of this.#byNode.of(nodeId)) {
+    for (const task of this.tasksOfNode(nodeId)) {
       if (task.pinned === true && task.serviceId === serviceId) newest = task.id;
     }
     return newest;
   }
 
   servicesUsingSecret(secretId: string): Iterable<Service> {
+    this.#indexRest();
     return this.#bySecret.of(secretId);
   }
 
   servicesUsingConfig(configId: string): Iterable<Service> {
+    this.#indexRest();
     return this.#byConfig.of(configId);
   }
 
   servicesUsingNetwork(networkId: string): Iterable<Service> {
+    this.#indexRest();
     return this.#byNetwork.of(networkId);
   }
 
   tasksUsingNetwork(networkId: string): Iterable<Task> {
+    this.#indexRest();
     return this.#tasksByNetwork.of(networkId);
   }
 
   nodesByHostname(hostname: string): readonly Node[] {
+    this.#indexRest();
     return [...this.#byHostname.of(hostname)];
   }
 
   idsByPrefix(table: TableName, prefix: string, limit: number): readonly string[] {
+    this.#indexRest();
     return this.#prefixes[table].find(prefix, limit);
   }
 
@@ -159,24 +181,37 @@ export class State implements ClusterView {
     return id === undefined ? undefined : this.get(table, id);
   }
 
-  #index(table: TableName, before: Row | undefined, after: Row | undefined): void {
-    this.#indexName(table, before, after);
+  #changed(table: TableName, change: CellChange<Row>): void {
+    this.#indexName(table, change);
+    if (this.#unindexed === undefined) this.#index(table, change);
+    else this.#unindexed.push([table, change]);
+  }
+
+  #indexRest(): void {
+    if (this.#unindexed === undefined || this.#unindexed.length === 0) return;
+    for (const [table, change] of this.#unindexed.splice(0)) this.#index(table, change);
+  }
+
+  #index(table: TableName, change: CellChange<Row>): void {
+    const { before, after } = change;
+    if (before === undefined && after !== undefined) this.#prefixes[table].add(after.id);
+    else if (before !== undefined && after === undefined) this.#prefixes[table].remove(before.id);
     if (table === 'task') {
-      this.#byService.change(before as Task | undefined, after as Task | undefined);
-      this.#byNode.change(before as Task | undefined, after as Task | undefined);
-      this.#bySlot.change(before as Task | undefined, after as Task | undefined);
-      this.#tasksByNetwork.change(before as Task | undefined, after as Task | undefined);
+      this.#byService.change(change as CellChange<Task>);
+      this.#byNode.change(change as CellChange<Task>);
+      this.#bySlot.change(change as CellChange<Task>);
+      this.#tasksByNetwork.change(change as CellChange<Task>);
     } else if (table === 'service') {
-      this.#bySecret.change(before as Service | undefined, after as Service | undefined);
-      this.#byConfig.change(before as Service | undefined, after as Service | undefined);
-      this.#byNetwork.change(before as Service | undefined, after as Service | undefined);
+      this.#bySecret.change(change as CellChange<Service>);
+      this.#byConfig.change(change as CellChange<Service>);
+      this.#byNetwork.change(change as CellChange<Service>);
     } else if (table === 'node') {
-      this.#byHostname.change(before as Node | undefined, after as Node | undefined);
+      this.#byHostname.change(change as CellChange<Node>);
     }
   }
 
   /** Within one entry a name may pass from one object to another in any order: only its holder gives a name up. */
-  #indexName(table: TableName, before: Row | undefined, after: Row | undefined): void {
+  #indexName(table: TableName, { before, after }: CellChange<Row>): void {
     const names = this.#names[table];
     const from = before === undefined ? undefined : uniqueKey(table, before);
     const to = after === undefined ? undefined : uniqueKey(table, after);

@@ -123,8 +123,31 @@ describe('transact', () => {
       if (before !== undefined) tx.update('service', { ...before, specVersion: 2 });
     });
     const found = store.view.get('service', 's1');
-    expect(found?.meta).toEqual({ version: 2, createdAt: 1001, updatedAt: 1002 });
+    expect(found?.meta).toEqual({ version: 2, createdAt: 1001, updatedAt: 1002, specIndex: 1 });
     expect(Object.isFrozen(found?.spec.TaskTemplate.ContainerSpec.Env)).toBe(true);
+  });
+
+  test('remembers when the spec of a service was last written, however often the rest is; also after a snapshot', async () => {
+    const store = local();
+    const write = (more: Partial<Service>) =>
+      store.transact((tx) => tx.update('service', { ...(tx.get('service', 's1') ?? expect.fail()), ...more }));
+    const seen = () => {
+      const { version = 0, specIndex = version } = store.view.get('service', 's1')?.meta ?? {};
+      return [version, specIndex];
+    };
+    await store.transact((tx) => tx.create('service', service('s1', 'web')));
+    expect(seen()).toEqual([1, 1]);
+    await write({ specVersion: 2 });
+    await write({ specVersion: 3 });
+    expect(seen()).toEqual([3, 1]);
+    await write({ spec: service('s1', 'web').spec });
+    expect(seen()).toEqual([4, 4]);
+    await write({ specVersion: 4 });
+    const bytes = await bytesOf(store.snapshot());
+    const other = local();
+    await other.restore(inPieces(bytes, 1000));
+    expect(other.view.get('service', 's1')?.meta).toEqual(store.view.get('service', 's1')?.meta);
+    expect(seen()).toEqual([5, 4]);
   });
 
   test('reads its own writes through every index and leaves the committed state alone', async () => {

@@ -27,6 +27,8 @@ export interface MemoryStoreOptions {
   readonly proposer: Proposer | null;
   /** Wall time, ms; the leader's stamps come from here. */
   readonly now: () => number;
+  /** Each entry of a batch is made in a turn of its own. Without it one follows the other at once. */
+  readonly defer?: (run: () => void) => void;
 }
 
 export class MemoryStore implements Store {
@@ -34,10 +36,12 @@ export class MemoryStore implements Store {
   readonly #interner = new Interner();
   readonly #handlers = new Set<(commit: CommitEvent) => void>();
   readonly #now: () => number;
+  readonly #defer: MemoryStoreOptions['defer'];
   #proposer: Proposer;
 
   constructor(options: MemoryStoreOptions) {
     this.#now = options.now;
+    this.#defer = options.defer;
     this.#proposer = options.proposer ?? localProposer(this);
   }
 
@@ -69,6 +73,7 @@ export class MemoryStore implements Store {
       now: this.#now,
       propose: (changes: readonly Change[], now: number) => this.#proposer.propose(changes, now),
       transact: (alone: (tx: Transaction) => void) => this.transact(alone),
+      pause: () => this.#pause(),
     };
     return new Batch(port, items, build).run();
   }
@@ -108,6 +113,11 @@ export class MemoryStore implements Store {
     this.#state.adopt(state);
     if (events.length > 0) this.#emit({ version: this.#state.version, events });
     return extra;
+  }
+
+  #pause(): Promise<void> | undefined {
+    const defer = this.#defer;
+    return defer === undefined ? undefined : new Promise((resolve) => defer(resolve));
   }
 
   #emit(commit: CommitEvent): void {

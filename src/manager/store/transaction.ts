@@ -33,7 +33,7 @@ interface Undo {
 export class OpenTransaction implements Transaction {
   readonly now: number;
   readonly #base: State;
-  readonly #over = new State();
+  readonly #over = new State({ lazy: true });
   /** Ids written in this transaction: what the overlay says about them hides the base. */
   readonly #touched = perTable(() => new Set<string>());
   #journal: Undo[] = [];
@@ -73,8 +73,10 @@ export class OpenTransaction implements Transaction {
 
   /** Everything written since the last mark, as net changes; used to size what one item of a batch adds. */
   written(): readonly Change[] {
+    const [first, ...more] = this.#journal;
+    if (first !== undefined && more.length === 0) return toList(this.#change(first.table, first.id));
     const ids = new Map(this.#journal.map((undo) => [`${undo.table}/${undo.id}`, undo]));
-    return [...ids.values()].flatMap(({ table, id }) => this.#change(table, id) ?? []);
+    return [...ids.values()].flatMap(({ table, id }) => toList(this.#change(table, id)));
   }
 
   mark(): void {
@@ -190,7 +192,11 @@ export class OpenTransaction implements Transaction {
   }
 
   tasksOfSlot(serviceId: string, slot: number): readonly Task[] {
-    return this.#merge('task', this.#base.tasksOfSlot(serviceId, slot), this.#over.tasksOfSlot(serviceId, slot));
+    const base = this.#base.tasksOfSlot(serviceId, slot);
+    const touched = this.#touched.task;
+    const over = touched.size === 0 ? [] : this.#over.tasksOfSlot(serviceId, slot);
+    if (over.length === 0 && !base.some(({ id }) => touched.has(id))) return base;
+    return this.#merge('task', base, over);
   }
 
   servicesUsingSecret(secretId: string): Iterable<Service> {
@@ -242,4 +248,8 @@ export class OpenTransaction implements Transaction {
     }
     return [...merged, ...pending.values()];
   }
+}
+
+function toList(change: Change | undefined): readonly Change[] {
+  return change === undefined ? [] : [change];
 }

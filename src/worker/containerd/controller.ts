@@ -4,6 +4,7 @@ import { ClusterError, isKind, messageOf } from '../../lib/errors.ts';
 import type { AssignedTask } from '../../model/assignment.ts';
 import { hostPortsOf, stopGraceMs } from '../../model/defaults.ts';
 import type { ContainerStatus } from '../../model/objects.ts';
+import { parseRegistryAuth } from '../../model/registry-auth.ts';
 import { signalNumber } from '../../model/signal.ts';
 import type { PortConfig, TaskSpec } from '../../model/spec.ts';
 import type { Controller, Dependencies, Exit } from '../executor/port.ts';
@@ -148,9 +149,21 @@ export class ContainerController implements Controller {
     const either = AbortSignal.any([signal, failed.signal]);
     const attached = network.attach(this.#sandboxRequest(), either);
     attached.catch((error: unknown) => failed.abort(error));
-    const pulled = images.ensure(this.#task.spec.ContainerSpec.Image, undefined, either);
+    const pulled = this.#pull(images, either);
     await Promise.allSettled([attached, pulled]);
     return { sandbox: await attached, image: await pulled };
+  }
+
+  /** Credentials are in memory only: those of a task that is still to be prepared after a restart come with the first session. */
+  async #pull(images: ExecutorContext['images'], signal: AbortSignal): Promise<LocalImage> {
+    const { id, spec, hasCredentials } = this.#task;
+    const auth = this.#dependencies.registryAuth?.(id);
+    try {
+      return await images.ensure(spec.ContainerSpec.Image, parseRegistryAuth(auth ?? ''), signal);
+    } catch (error) {
+      if (auth !== undefined || hasCredentials !== true || !isKind(error, 'permission_denied')) throw error;
+      throw new ClusterError('unavailable', 'waiting for the credentials of the registry', { cause: error });
+    }
   }
 
   async #create(image: LocalImage, sandbox: Sandbox, mounts: readonly OciMount[]): Promise<void> {

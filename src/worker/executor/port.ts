@@ -8,10 +8,12 @@ import type { NetworkState } from '../../model/network.ts';
 import type { ContainerStatus, NetworkProblem, NodeDescription } from '../../model/objects.ts';
 import type { PortConfig } from '../../model/spec.ts';
 
-/** The secrets and configs that this node has now. Controllers read it at prepare. */
+/** The secrets, configs and registry credentials that this node has now. Controllers read it at prepare. */
 export interface Dependencies {
   secret(id: string): AssignedSecret | undefined;
   config(id: string): AssignedConfig | undefined;
+  /** For the image of one task, see `model/registry-auth.ts`. Absent: there are none. */
+  registryAuth?(taskId: string): string | undefined;
 }
 
 export interface Exit {

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import type { Entry, Message } from '../../src/index.ts';
 
 export const number = fc.oneof(fc.nat(200), fc.maxSafeNat());
-const id = fc.record({ term: number, index: number });
+export const id = fc.record({ term: number, index: number });
 const bytes = fc.uint8Array({ maxLength: 64 });
 const kindOfEntry = fc.constantFrom(0 as const, 1 as const);
 export const entry: fc.Arbitrary<Entry> = fc.record({ term: number, index: number, kind: kindOfEntry, data: bytes });

@@ -3,14 +3,12 @@
  * writes it in batches. A task's change costs a look at its place, not at its service (but for jobs, and while an update is under
  * way). Delays are kept in the store (`notBefore`), timers only remember to look.
  */
-import type { Cancel } from '../../../lib/clock.ts';
-import { messageOf } from '../../../lib/errors.ts';
-import { Loop } from '../../../lib/loop.ts';
 import { Pace } from '../../../lib/pace.ts';
 import { sameSpec } from '../../../model/equal.ts';
 import type { Node, Service, Task } from '../../../model/objects.ts';
 import { TaskState } from '../../../model/task-state.ts';
 import type { ChangeEvent } from '../../../model/view.ts';
+import { CommitLoop } from '../../store/commit-loop.ts';
 import type { LeaderLoop, Transaction } from '../../store/port.ts';
 import { Alarms } from '../alarms.ts';
 import type { Place } from '../place.ts';
@@ -29,12 +27,12 @@ type Item =
   | { readonly kind: 'remove'; readonly taskId: string };
 
 /** Places of one service that are decided in one turn: enough to keep the log busy, and no beat waits for it. */
-const placesPerTurn = 4_000;
+const placesPerTurn = 2_000;
 
 export class ReconcileLoop implements LeaderLoop {
   readonly name = 'reconcile';
   readonly #options: OrchestratorOptions;
-  readonly #loop: Loop;
+  readonly #loop: CommitLoop;
   readonly #alarms: Alarms;
   readonly #services = new Set<string>();
   /** See `placeKey`. */
@@ -42,36 +40,25 @@ export class ReconcileLoop implements LeaderLoop {
   readonly #globals = new Set<string>();
   /** What is left to look at of a large service. */
   #rest: { readonly serviceId: string; readonly intents: Iterator<[Place, Intent]> } | undefined;
-  /** Everything is to be looked at. */
-  #isNew = true;
-  #stopped = false;
-  #unsubscribe = () => {};
-  #cancelRetry: Cancel = () => {};
 
   constructor(options: OrchestratorOptions) {
     this.#options = options;
-    this.#loop = new Loop(
-      options.clock,
-      () => this.#run(),
-      (error) => this.#retryLater(error),
-    );
+    this.#loop = new CommitLoop({
+      ...options,
+      doing: 'reconciling services',
+      retryMs,
+      record: (events) => this.#record(events),
+      markAll: () => this.#markAll(),
+      run: () => this.#run(),
+    });
     this.#alarms = new Alarms(options.clock, (key) => this.#ring(key));
   }
 
   start(): void {
-    const { store } = this.#options;
-    this.#unsubscribe = store.subscribe(({ events }) => {
-      for (const event of events) this.#record(event);
-      this.#triggerIfDirty();
-    });
-    this.#loop.trigger();
+    this.#loop.start();
   }
 
   async stop(): Promise<void> {
-    this.#stopped = true;
-    this.#unsubscribe();
-    this.#cancelRetry();
-    this.#alarms.clear();
     await this.#loop.stop();
     this.#alarms.clear();
   }
@@ -79,19 +66,20 @@ export class ReconcileLoop implements LeaderLoop {
   async #markAll(): Promise<void> {
     const { store, clock } = this.#options;
     const { view } = store;
-    const pace = new Pace(clock, lookedAtPerTurn * 10);
+    this.#rest = undefined;
     for (const service of view.list('service')) this.#recordService(undefined, service);
-    for (const { serviceId } of [...view.list('task')]) {
+    await new Pace(clock, lookedAtPerTurn * 10).each(view.list('task'), ({ serviceId }) => {
       if (view.get('service', serviceId) === undefined) this.#services.add(serviceId);
-      const pause = pace.spend();
-      if (pause !== undefined) await pause;
-    }
+    });
   }
 
-  #record(event: ChangeEvent): void {
-    if (event.table === 'service') this.#recordService(event.before, event.after);
-    else if (event.table === 'task') this.#recordTask(event.before, event.after);
-    else if (event.table === 'node') this.#recordNode(event.before, event.after);
+  #record(events: readonly ChangeEvent[]): boolean {
+    for (const event of events) {
+      if (event.table === 'service') this.#recordService(event.before, event.after);
+      else if (event.table === 'task') this.#recordTask(event.before, event.after);
+      else if (event.table === 'node') this.#recordNode(event.before, event.after);
+    }
+    return this.#isDirty;
   }
 
   #recordService(before: Service | undefined, after: Service | undefined): void {
@@ -133,20 +121,24 @@ export class ReconcileLoop implements LeaderLoop {
     this.#loop.trigger();
   }
 
-  #triggerIfDirty(): void {
-    if (this.#isDirty) this.#loop.trigger();
-  }
-
   async #run(): Promise<void> {
     const { store, clock } = this.#options;
-    if (this.#isNew) {
-      this.#isNew = false;
-      await this.#markAll();
-    }
-    while (!this.#stopped && this.#isDirty) {
+    while (!this.#loop.isStopped && this.#isDirty) {
       const items = this.#decide();
-      if (items.length > 0) await store.batch(items, (tx, item) => this.#apply(tx, item));
-      else if (this.#isDirty) await new Promise<void>((resolve) => clock.defer(resolve));
+      if (items.length > 0) {
+        const { refused } = await store.batch(items, (tx, item) => this.#apply(tx, item));
+        if (refused > 0) this.#lookAgain(items);
+      } else if (this.#isDirty) await new Promise<void>((resolve) => clock.defer(resolve));
+    }
+  }
+
+  /** Which were refused is not told, and whoever was quicker may be so again at once: all of them, a little later. */
+  #lookAgain(items: readonly Item[]): void {
+    const { store, clock } = this.#options;
+    for (const item of items) {
+      const task = item.kind === 'remove' ? store.view.get('task', item.taskId) : undefined;
+      const at = item.kind === 'place' ? item : task && { serviceId: task.serviceId, place: placeOf(task) };
+      if (at !== undefined) this.#alarms.set(placeKey(at.serviceId, at.place), clock.now() + retryMs);
     }
   }
 
@@ -174,7 +166,7 @@ export class ReconcileLoop implements LeaderLoop {
       if (looked >= lookedAtPerTurn || this.#rest !== undefined) break;
       this.#services.delete(id);
       const service = view.get('service', id);
-      if (service === undefined) this.#decideRemoved(id, items);
+      if (service === undefined) looked += this.#decideRemoved(id, items);
       else looked += 1 + this.#decideService(service, now, items);
     }
     return [...items.values()];
@@ -248,11 +240,20 @@ export class ReconcileLoop implements LeaderLoop {
     if (actions.length > 0) items.set(key, item);
   }
 
-  #decideRemoved(serviceId: string, items: Map<string, Item>): void {
+  /** How many tasks are removed now; the rest of a large service comes after them. */
+  #decideRemoved(serviceId: string, items: Map<string, Item>): number {
+    let removed = 0;
     for (const task of this.#options.store.view.tasksOfService(serviceId)) {
       this.#alarms.set(placeKey(serviceId, placeOf(task)), undefined);
-      if (task.desired < TaskState.remove) items.set(task.id, { kind: 'remove', taskId: task.id });
+      if (task.desired >= TaskState.remove) continue;
+      if (removed === placesPerTurn) {
+        this.#services.add(serviceId);
+        break;
+      }
+      items.set(task.id, { kind: 'remove', taskId: task.id });
+      removed += 1;
     }
+    return removed;
   }
 
   #apply(tx: Transaction, item: Item): void {
@@ -260,18 +261,6 @@ export class ReconcileLoop implements LeaderLoop {
     const task = tx.get('task', item.taskId);
     if (task !== undefined && tx.get('service', task.serviceId) === undefined)
       setDesired(tx, item.taskId, TaskState.remove);
-  }
-
-  /** Dirt was taken before the failed write: look at everything again. */
-  #retryLater(error: unknown): void {
-    if (this.#stopped) return;
-    this.#options.log.warn('reconciling services', { error: messageOf(error) });
-    this.#cancelRetry();
-    this.#cancelRetry = this.#options.clock.timer(retryMs, () => {
-      this.#isNew = true;
-      this.#rest = undefined;
-      this.#loop.trigger();
-    });
   }
 }
 

@@ -98,8 +98,18 @@ function decide(kept: readonly Task[], tasks: readonly Task[], context: SlotCont
 function isMoot(wanted: readonly Task[], context: SlotContext): boolean {
   const fresh = wanted.findLast((task) => task.handover !== undefined);
   const old = fresh === undefined ? undefined : wanted.find((task) => task.id === fresh.replaces);
-  if (old === undefined || classOf(old, context) !== 'live') return false;
+  if (fresh === undefined || old === undefined || classOf(old, context) !== 'live') return false;
+  if (isUpdateOf(old, fresh, context)) return false;
   return !isDirty(old, context.service, context.nodeOf(old.nodeId));
+}
+
+/** Whether the old one has to go was the updater's to say. */
+function isUpdateOf(old: Task, fresh: Task, { service }: SlotContext): boolean {
+  return (
+    fresh.updateBegunAt !== undefined &&
+    fresh.specVersion === service.specVersion &&
+    old.specVersion !== fresh.specVersion
+  );
 }
 
 type TaskClass = 'live' | 'dead' | 'lost' | 'leaving';

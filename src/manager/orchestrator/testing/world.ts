@@ -1,5 +1,6 @@
 /** For tests: a store without consensus, a clock that is moved by hand, the leader loops, and agents that obey at once. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { assert } from '../../../lib/assert.ts';
 import type { Clock } from '../../../lib/clock.ts';
 import { silentLog } from '../../../lib/log.ts';
 import { seededRandom } from '../../../lib/random.ts';
@@ -282,4 +283,36 @@ export function nodeDraft(id: string): Omit<Node, 'meta'> {
     },
     status: { state: 'ready', message: '', addr: '10.0.0.1', since: 0 },
   };
+}
+
+/** A world that runs, with nodes n1, n2, … */
+export async function worldOf(nodes: number): Promise<World> {
+  const world = new World();
+  for (let at = 1; at <= nodes; at++) await world.node(`n${at}`);
+  await world.start();
+  return world;
+}
+
+/** Nothing is done however long one waits. */
+export async function stays(world: World): Promise<void> {
+  const before = world.commits;
+  await world.advance(200_000);
+  assert(world.commits === before, `${world.commits - before} commits in steady state`);
+}
+
+/** Nothing is done however long one waits and whoever leads, and nothing is left when all is stopped. Stops the world. */
+export async function rests(world: World, ms: number): Promise<void> {
+  const before = world.commits;
+  await world.advance(ms);
+  await world.stop();
+  await world.start();
+  await world.advance(ms);
+  assert(world.commits === before, `${world.commits - before} commits in steady state`);
+  await world.stop();
+  assert(world.clock.timers === 0, `${world.clock.timers} timers are left`);
+}
+
+/** Something that happens to a world, for properties: it prints as its name. */
+export function act(name: string, run: (world: World) => Promise<void>): { run: typeof run; toString(): string } {
+  return { run, toString: () => name };
 }

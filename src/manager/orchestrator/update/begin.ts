@@ -2,7 +2,7 @@
 import type { Node, Service, Task, UpdateOrder } from '../../../model/objects.ts';
 import { isTerminal, TaskState } from '../../../model/task-state.ts';
 import type { Action, Creation } from '../reconcile/slot.ts';
-import { isDirty, isLost, isStopped, isWanted } from '../task.ts';
+import { hasOtherLimit, isDirty, isLost, isStopped, isWanted } from '../task.ts';
 
 export interface BeginContext {
   readonly now: number;
@@ -14,7 +14,7 @@ export interface BeginContext {
 /** `kept`: the place's tasks that are not marked for removal, oldest first. Nothing when a task of the new spec is there. */
 export function decideBegin(kept: readonly Task[], context: BeginContext): readonly Action[] {
   const wanted = kept.filter(isWanted);
-  if (wanted.some((task) => !isDirty(task, context.service, context.nodeOf(task.nodeId)))) return [];
+  if (wanted.some((task) => isCurrent(task, context))) return [];
   const running = wanted.findLast((task) => task.status.state === TaskState.running && !isGone(task, context));
   if (running !== undefined) {
     const others = wanted.filter((task) => task !== running).map((task) => stop(task, context));
@@ -24,6 +24,11 @@ export function decideBegin(kept: readonly Task[], context: BeginContext): reado
   const stops = wanted.map((task) => stop(task, context));
   const last = kept.findLast((task) => !isGone(task, context));
   return [...stops, last === undefined ? alone(context) : after(last, context)];
+}
+
+/** Of those made under another limit per node, a place is begun only where it was seen that the task has to go. */
+function isCurrent(task: Task, { service, nodeOf }: BeginContext): boolean {
+  return !isDirty(task, service, nodeOf(task.nodeId)) && !hasOtherLimit(task, service);
 }
 
 function beside(old: Task, { now, order }: BeginContext): Creation {

@@ -3,14 +3,12 @@
  * a place to another spec and that writes `updateStatus`. An event costs a look at one place. What it remembers can be rebuilt
  * from the store, so a new leader goes on where the old one stopped.
  */
-import type { Cancel } from '../../../lib/clock.ts';
-import { messageOf } from '../../../lib/errors.ts';
-import { Loop } from '../../../lib/loop.ts';
 import { Pace } from '../../../lib/pace.ts';
 import type { Node, Service, Task } from '../../../model/objects.ts';
 import { isTerminal, TaskState } from '../../../model/task-state.ts';
 import { isUpdating, rolledBack, updateConfigOf } from '../../../model/update.ts';
 import type { ChangeEvent } from '../../../model/view.ts';
+import { CommitLoop } from '../../store/commit-loop.ts';
 import type { LeaderLoop, Transaction } from '../../store/port.ts';
 import { keepRevision } from '../../store/revisions.ts';
 import { Alarms } from '../alarms.ts';
@@ -40,7 +38,7 @@ type Item = {
 export class UpdateLoop implements LeaderLoop {
   readonly name = 'update';
   readonly #options: OrchestratorOptions;
-  readonly #loop: Loop;
+  readonly #loop: CommitLoop;
   readonly #alarms: Alarms;
   /** Services with an update under way, or with something out of date. */
   readonly #rollouts = new Map<string, Rollout>();
@@ -50,17 +48,17 @@ export class UpdateLoop implements LeaderLoop {
   readonly #places = new Map<string, Set<Place>>();
   /** Handovers to be looked at. */
   readonly #handovers = new Map<string, Set<Place>>();
-  #stopped = false;
-  #unsubscribe = () => {};
-  #cancelRetry: Cancel = () => {};
 
   constructor(options: OrchestratorOptions) {
     this.#options = options;
-    this.#loop = new Loop(
-      options.clock,
-      () => this.#run(),
-      (error) => this.#retryLater(error),
-    );
+    this.#loop = new CommitLoop({
+      ...options,
+      doing: 'updating services',
+      retryMs,
+      record: (events) => this.#record(events),
+      markAll: () => this.#markAll(),
+      run: () => this.#run(),
+    });
     this.#alarms = new Alarms(options.clock, (serviceId) => {
       this.#placesOf(serviceId);
       this.#loop.trigger();
@@ -68,20 +66,10 @@ export class UpdateLoop implements LeaderLoop {
   }
 
   start(): void {
-    const { store } = this.#options;
-    this.#unsubscribe = store.subscribe(({ events }) => {
-      for (const event of events) this.#record(event);
-      if (this.#services.size > 0 || this.#places.size > 0) this.#loop.trigger();
-    });
-    this.#markAll();
-    this.#loop.trigger();
+    this.#loop.start();
   }
 
   async stop(): Promise<void> {
-    this.#stopped = true;
-    this.#unsubscribe();
-    this.#cancelRetry();
-    this.#alarms.clear();
     await this.#loop.stop();
     this.#alarms.clear();
   }
@@ -90,10 +78,13 @@ export class UpdateLoop implements LeaderLoop {
     for (const service of this.#options.store.view.list('service')) this.#services.add(service.id);
   }
 
-  #record(event: ChangeEvent): void {
-    if (event.table === 'service') this.#recordService(event.before, event.after);
-    else if (event.table === 'task') this.#recordTask(event.before, event.after);
-    else if (event.table === 'node') this.#recordNode(event.before, event.after);
+  #record(events: readonly ChangeEvent[]): boolean {
+    for (const event of events) {
+      if (event.table === 'service') this.#recordService(event.before, event.after);
+      else if (event.table === 'task') this.#recordTask(event.before, event.after);
+      else if (event.table === 'node') this.#recordNode(event.before, event.after);
+    }
+    return this.#services.size > 0 || this.#places.size > 0;
   }
 
   #recordService(before: Service | undefined, after: Service | undefined): void {
@@ -149,9 +140,8 @@ export class UpdateLoop implements LeaderLoop {
   }
 
   async #run(): Promise<void> {
-    if (this.#stopped) return;
     await this.#rebuildAll();
-    const items = this.#stopped ? [] : this.#decide();
+    const items = this.#loop.isStopped ? [] : this.#decide();
     if (items.length === 0) return;
     const { refused } = await this.#options.store.batch(items, (tx, item) => this.#apply(tx, item));
     if (refused === 0) return;
@@ -174,13 +164,11 @@ export class UpdateLoop implements LeaderLoop {
   }
 
   async #rebuildAll(): Promise<void> {
-    const pace = new Pace(this.#options.clock, lookedAtPerTurn * 10);
-    for (const id of [...this.#services]) {
-      if (this.#stopped) return;
+    await new Pace(this.#options.clock, lookedAtPerTurn * 10).each(this.#services, (id) => {
+      if (this.#loop.isStopped) return 0;
       this.#services.delete(id);
-      const pause = pace.spend(1 + this.#rebuild(id));
-      if (pause !== undefined) await pause;
-    }
+      return 1 + this.#rebuild(id);
+    });
   }
 
   /** How many tasks were looked at. */
@@ -202,6 +190,7 @@ export class UpdateLoop implements LeaderLoop {
     const rollout = new Rollout(service, [...places].sort(inOrder), {
       tasksAt: (place) => tasksAt(view, serviceId, place),
       nodeOf: (id) => view.get('node', id),
+      tasksOn: (id) => view.tasksOfNode(id),
     });
     if (rollout.isIdle) return;
     this.#rollouts.set(serviceId, rollout);
@@ -254,17 +243,6 @@ export class UpdateLoop implements LeaderLoop {
 
   #act(tx: Transaction, service: Service, { place, actions }: { place: Place; actions: readonly Action[] }): void {
     for (const action of actions) applyAction(tx, service, { place, action, random: this.#options.random });
-  }
-
-  /** What was marked was taken before the failed write: look at everything again. */
-  #retryLater(error: unknown): void {
-    if (this.#stopped) return;
-    this.#options.log.warn('updating services', { error: messageOf(error) });
-    this.#cancelRetry();
-    this.#cancelRetry = this.#options.clock.timer(retryMs, () => {
-      this.#markAll();
-      this.#loop.trigger();
-    });
   }
 }
 

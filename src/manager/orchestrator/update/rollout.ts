@@ -11,8 +11,10 @@
 import type { Node, Service, Task, UpdateStatus } from '../../../model/objects.ts';
 import { progressDeadlineMs } from '../../../model/service-labels.ts';
 import { completedUpdate, isUpdating, pausedUpdate, startedUpdate, updateConfigOf } from '../../../model/update.ts';
+import { isCrowdedOut } from '../../../scheduler/index.ts';
 import type { Place } from '../place.ts';
 import { globalIntent } from '../reconcile/global.ts';
+import { hasOtherLimit, maxPerNode } from '../task.ts';
 import type { Assessment, Failure } from './assess.ts';
 import { assess } from './assess.ts';
 import { Dirt } from './dirt.ts';
@@ -20,6 +22,7 @@ import { Dirt } from './dirt.ts';
 export interface RolloutPorts {
   tasksAt(place: Place): readonly Task[];
   nodeOf(id: string): Node | undefined;
+  tasksOn(nodeId: string): Iterable<Task>;
 }
 
 export type Verdict =
@@ -122,10 +125,19 @@ export class Rollout {
       service,
       startedAt: isUpdating(service) ? service.updateStatus?.startedAt : undefined,
       monitorMs: updateConfigOf(service).monitorMs,
-      isDirty: (task, node) => this.#dirt.isDirty(task, node),
+      isDirty: (task, node) => this.#dirt.isDirty(task, node) || this.#isCrowdedOut(task),
       nodeOf: (id) => this.#ports.nodeOf(id),
       ranMs: (taskId) => this.#ranMs.get(taskId),
     });
+  }
+
+  /** Under a lower limit per node, those above it have to go, and only those. */
+  #isCrowdedOut(task: Task): boolean {
+    const { service } = this;
+    return (
+      hasOtherLimit(task, service) &&
+      isCrowdedOut(task, maxPerNode(service.spec.TaskTemplate), this.#ports.tasksOn(task.nodeId))
+    );
   }
 
   /** A place that was begun by this update and failed for good stays as it is; a node that takes nothing new has to wait. */
@@ -182,7 +194,9 @@ export class Rollout {
     for (const set of [this.#idle, this.#outdated]) {
       for (const place of set) {
         if (places.length >= free) return places;
-        places.push(place);
+        // Whether a task has to go for the limit per node can change with another place.
+        if (maxPerNode(this.service.spec.TaskTemplate) > 0) this.refresh(place);
+        if (set.has(place)) places.push(place);
       }
     }
     return places;

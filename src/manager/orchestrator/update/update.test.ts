@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { Task } from '../../../model/objects.ts';
 import type { ServiceSpec, TaskSpec, UpdateConfig } from '../../../model/spec.ts';
 import { TaskState } from '../../../model/task-state.ts';
+import { respecced } from '../../../model/update.ts';
 import { nginx, obedient, World } from '../testing/world.ts';
 
 const ms = 1_000_000;
@@ -104,6 +105,18 @@ describe('rolling update', () => {
         .map((task) => task.slot)
         .sort(),
     ).toEqual([1, 2, 3]);
+  });
+
+  test('U5: new registry credentials alone replace nothing and begin no update', async () => {
+    const world = await worldOf(2, 2);
+    const before = world.running('web').map(({ id }) => id);
+    await world.store.transact((tx) => {
+      const service = tx.get('service', 'web') ?? expect.fail();
+      tx.update('service', respecced(service, { ...service.spec }, tx.now, 'e30='));
+    });
+    await world.advance(60_000);
+    expect(world.get('web')?.registryAuth).toBe('e30=');
+    expect([world.running('web').map(({ id }) => id), stateOf(world)]).toEqual([before, undefined]);
   });
 
   test('U6: a slot whose task was shut down gets a task of the new spec', async () => {
@@ -249,6 +262,26 @@ describe('failures', () => {
     await world.spec('web', {});
     await world.advance(100);
     expect([stateOf(world), images(world)]).toEqual(['completed', ['bad', 'bad', 'bad']]);
+  });
+
+  test('scaling a paused update, up and down, leaves it paused; what it goes back to is what it was', async () => {
+    const world = await worldOf(3, 3);
+    rejectBad(world);
+    await world.spec('web', change('bad'));
+    const before = statusOf(world);
+    expect(before?.state).toBe('paused');
+    for (const Replicas of [5, 2]) {
+      await world.spec('web', { Mode: { Replicated: { Replicas } } });
+      await world.advance(600_000);
+      expect(statusOf(world)).toEqual(before);
+      const { TaskTemplate, Mode } = world.get('web')?.previousSpec ?? expect.fail();
+      expect([TaskTemplate.ContainerSpec.Image, Mode]).toEqual(['nginx:1', { Replicated: { Replicas } }]);
+    }
+    expect(images(world)).toEqual(['nginx:1', 'nginx:1']);
+    await world.rollback('web');
+    await world.advance(100);
+    expect([stateOf(world), images(world)]).toEqual(['rollback_completed', ['nginx:1', 'nginx:1']]);
+    await stays(world);
   });
 
   test('a task that can not be prepared costs nothing: the old one never stopped', async () => {
@@ -590,6 +623,88 @@ describe('a new leader', () => {
         expect(made(world, 'bad')).toHaveLength(1);
       },
     );
+  });
+});
+
+describe('replicas per node', () => {
+  const limit = (MaxReplicas: number) => ({ TaskTemplate: nginx({ Placement: { MaxReplicas } }) });
+  const perNode = (world: World) =>
+    ['n1', 'n2', 'n3', 'n4'].map((id) => world.running('web').filter((task) => task.nodeId === id).length);
+
+  test('a lower limit moves only those that are too many, one at a time; a higher one or none moves nothing', async () => {
+    const world = await worldOf(2, 6);
+    expect(perNode(world)).toEqual([3, 3, 0, 0]);
+    await world.node('n3');
+    await world.node('n4');
+    const before = new Set(world.running('web').map(({ id }) => id));
+    const { least } = await bounds(world, () => world.spec('web', limit(2)));
+    await world.advance(1_000);
+    expect([stateOf(world), least]).toEqual(['completed', 5]);
+    const kept = world.running('web').filter(({ id }) => before.has(id));
+    expect([kept.length, world.running('web').length]).toEqual([4, 6]);
+    expect(Math.max(...perNode(world))).toBe(2);
+    const running = world.running('web').map(({ id }) => id);
+    for (const max of [4, 0]) {
+      await world.spec('web', limit(max));
+      await world.advance(1_000);
+      expect(world.running('web').map(({ id }) => id)).toEqual(running);
+      expect(statusOf(world)).toBeUndefined();
+    }
+    await stays(world);
+  });
+
+  test('a new leader in the middle moves no more than the first would have', async () => {
+    const world = await worldOf(2, 6, { UpdateConfig: { ...quick, Delay: 10_000 * ms } });
+    await world.node('n3');
+    await world.node('n4');
+    const before = new Set(world.running('web').map(({ id }) => id));
+    await world.spec('web', limit(2));
+    await world.stop();
+    await world.start();
+    await world.advance(60_000);
+    expect(stateOf(world)).toBe('completed');
+    expect(world.running('web').filter(({ id }) => before.has(id))).toHaveLength(4);
+    expect(Math.max(...perNode(world))).toBe(2);
+  });
+
+  test('where nothing else is free those that are too many go on, and the update fails in the end', async () => {
+    const world = await worldOf(2, 6);
+    await world.spec('web', limit(2));
+    await world.advance(300_000);
+    expect([stateOf(world), world.running('web').length]).toEqual(['updating', 6]);
+    await world.advance(300_000);
+    expect([stateOf(world), world.running('web').length]).toEqual(['paused', 6]);
+    expect(statusOf(world)?.message).toContain('max replicas per node limit exceed');
+  });
+
+  test('a lower limit and another image move everything', async () => {
+    const world = await worldOf(2, 4);
+    await world.spec('web', change('nginx:2', { Placement: { MaxReplicas: 2 } }));
+    await world.advance(1_000);
+    expect([stateOf(world), images(world)]).toEqual(['completed', Array(4).fill('nginx:2')]);
+  });
+
+  const most = async (world: World, work: () => Promise<void>): Promise<number> => {
+    let found = 0;
+    world.check = () => {
+      found = Math.max(found, ...perNode(world));
+    };
+    await work();
+    world.check = () => {};
+    return found;
+  };
+
+  test.each([
+    ['holds while another node is free', 4, 1],
+    ['is exceeded by one, for a moment, where none is: the update does not hang', 3, 2],
+  ])('start-first: the limit %s', async (_, nodes, expected) => {
+    const world = await worldOf(nodes, 3, { UpdateConfig: { ...quick, Order: 'start-first' }, ...limit(1) });
+    const found = await most(world, async () => {
+      await world.spec('web', change('nginx:2', { Placement: { MaxReplicas: 1 } }));
+      await world.advance(10_000);
+    });
+    expect([stateOf(world), images(world), found]).toEqual(['completed', Array(3).fill('nginx:2'), expected]);
+    expect(Math.max(...perNode(world))).toBe(1);
   });
 });
 

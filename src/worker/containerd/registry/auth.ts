@@ -1,13 +1,7 @@
 /** Registry authentication: reading challenges and making Authorization headers. Pure; the token request is in `registry.ts`. */
+import type { RegistryCredentials } from '../../../model/registry-auth.ts';
 
-export interface RegistryAuth {
-  readonly username?: string;
-  readonly password?: string;
-  /** A refresh token, as `docker login` stores for some registries. */
-  readonly identityToken?: string;
-  /** A ready bearer token. */
-  readonly registryToken?: string;
-}
+export type RegistryAuth = RegistryCredentials;
 
 export interface Challenge {
   /** Lower case: `basic`, `bearer`. */
