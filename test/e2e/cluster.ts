@@ -89,10 +89,11 @@ export async function leaderOf(hosts: Hosts, ask: Host): Promise<Host> {
   return host;
 }
 
-/** Tasks that should run and do, by node name. */
+/** Tasks that should run and do, as far as anybody knows: not those of a node that is down. */
 export async function running(ask: Host, service: string): Promise<readonly TaskRow[]> {
   const table = await taskTable(ask, service, ['desired-state=running']);
-  return table.filter((task) => task.desired === 'Running' && task.state.startsWith('Running'));
+  const isKnown = (task: TaskRow) => !/^"?node .* is down/.test(task.error);
+  return table.filter((task) => task.desired === 'Running' && task.state.startsWith('Running') && isKnown(task));
 }
 
 /** Running container processes of one host as containerd itself reports them: id → pid. */
