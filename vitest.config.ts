@@ -4,7 +4,9 @@ const conditions = ['source', 'import', 'node', 'default'];
 /** Thorough rather than quick: what tries thousands of cases, compiles packages, or brings up whole nodes on real sockets. */
 const proof = [
   'packages/raft-ts/test/{sim,readme,bench,fuzz}/**/*.test.ts',
-  'packages/raft-ts/test/{wal/crash,core/random,core/lease-random,transport/grpc}.test.ts',
+  'packages/raft-ts/test/{wal/crash,wal/inspect,core/random,core/lease-random,transport/grpc}.test.ts',
+  'src/manager/**/*properties.test.ts',
+  'src/manager/log-stream.test.ts',
   'src/node/cluster-node.test.ts',
   'src/worker/network/dns/plane.test.ts',
 ];

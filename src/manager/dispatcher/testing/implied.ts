@@ -37,7 +37,7 @@ export function impliedState(view: ClusterView, nodeId: string): ImpliedState {
       gatewayPools: cluster?.gatewayPools ?? ['172.28.0.0/14'],
       ingressPool: cluster?.ingressPool ?? '10.255.0.0/16',
     },
-    peers: nodes.filter(({ id }) => id !== nodeId).flatMap(place),
+    peers: nodes.filter(({ id }) => id !== nodeId).flatMap(peer),
     networks: [...view.list('network')]
       .filter(({ id, allocation }) => here.has(id) && allocation !== undefined)
       .map(({ id, spec, allocation }) => ({
@@ -102,6 +102,10 @@ export function difference(implied: ImpliedState, { self, ...maps }: NetworkStat
 
 function place({ id, network, status }: Node): readonly Item[] {
   return network === undefined || status.addr === '' ? [] : [{ nodeId: id, underlay: status.addr, ...network }];
+}
+
+function peer(node: Node): readonly Item[] {
+  return place(node).map((item) => (node.status.state === 'down' ? { ...item, down: true } : item));
 }
 
 function active({ status, desired }: Task, node: Node | undefined): boolean {
