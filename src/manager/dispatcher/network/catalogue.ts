@@ -182,7 +182,7 @@ function placeOf(node: Node | undefined): unknown {
   if (node === undefined) return undefined;
   const { network, status, description } = node;
   const alive = status.state === 'ready' || status.state === 'disconnected';
-  return [network, status.addr, alive, description?.hostname, description?.platform];
+  return [network, status.addr, alive, status.state === 'down', description?.hostname, description?.platform];
 }
 
 function drain(ids: Set<string>): readonly string[] {
