@@ -149,16 +149,26 @@ describe('what cannot run says why', () => {
 test('what is not built is refused by name, and nothing is made', async () => {
   await refused(
     first,
-    ['service', 'create', '--name', 'n', '--publish', '8080:80', 'nginx'],
-    /ingress.*not supported yet/i,
+    ['network', 'create', '-d', 'overlay', '--opt', 'encrypted', 'e'],
+    /encrypted overlay networks are not supported yet: connect the hosts by an encrypted network/,
   );
-  await refused(first, ['service', 'create', '--name', 'n', '--endpoint-mode', 'dnsrr', 'nginx'], /not supported yet/);
+  await refused(
+    first,
+    ['service', 'create', '--name', 'n', '--publish', 'published=8080,target=80,protocol=sctp', 'nginx'],
+    /SCTP.*not supported yet/i,
+  );
+  await refused(
+    first,
+    ['service', 'create', '--name', 'n', '--endpoint-mode', 'dnsrr', '--publish', '8080:80', 'nginx'],
+    /EndpointSpec: port published with ingress mode can't be used with dnsrr mode/,
+  );
   await refused(
     first,
     ['service', 'create', '--name', 'n', '--update-order', 'sideways', 'nginx'],
     /unrecognized update order sideways/,
   );
   expect(await first.ok(['service', 'ls', '-q'])).toBe('');
+  expect(await first.ok(['network', 'ls', '-q', '--filter', 'driver=overlay'])).toBe('');
 });
 
 describe('stack files', () => {

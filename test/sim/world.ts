@@ -47,7 +47,7 @@ const stepMs = 20;
 const skewMaxMs = 1_500;
 /** A rack, a rack, a region, a continent. */
 const latenciesMaxMs = [3, 3, 20, 80];
-const faultsMs = 50_000;
+const faultsMs = 60_000;
 /** Setting up; ending faults; everything as desired once they have ended. */
 const setUpLimitMs = 30_000;
 const stopLimitMs = 30_000;

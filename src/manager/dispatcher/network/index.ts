@@ -42,6 +42,8 @@ export class Networks {
   readonly #gate: StopGate;
   /** Of nodes that had some, while this manager leads. */
   readonly #problems = new Map<string, Problems>();
+  /** Running tasks that were told to stop since the last push. */
+  readonly #stopping = new Set<string>();
 
   constructor(options: NetworksOptions) {
     this.#options = options;
@@ -61,6 +63,7 @@ export class Networks {
 
   stop(): void {
     this.#gate.stop();
+    this.#stopping.clear();
     for (const { cancel } of this.#problems.values()) cancel();
     this.#problems.clear();
   }
@@ -72,8 +75,10 @@ export class Networks {
       if (event.after === undefined) this.#forgetProblems(event.before.id);
     } else if (event.table === 'task' && (event.after === undefined || isTerminal(event.after.status.state))) {
       this.#gate.forget(event.after?.id ?? event.before?.id ?? '');
+    } else if (event.table === 'task' && isStopped(event.before, event.after)) {
+      this.#stopping.add(event.after?.id ?? '');
     }
-    return this.#feed.mark(event);
+    return this.#feed.mark(event) || this.#stopping.size > 0;
   }
 
   push(): void {
@@ -86,6 +91,17 @@ export class Networks {
       if (task !== undefined && isReachable(task)) this.#hold(task);
       else this.#gate.forget(taskId);
     }
+    this.#holdUnannounced();
+  }
+
+  /** Of a node that is down, a task is active no more; but who was told of it by an earlier leader may lead clients to it still. */
+  #holdUnannounced(): void {
+    for (const taskId of this.#stopping) {
+      const task = this.#options.view.get('task', taskId);
+      const isDue = task !== undefined && this.#feed.versionOf(task.nodeId) === 0 && !this.#gate.holds(taskId);
+      if (isDue && this.#mayBeInMaps(task)) this.#hold(task);
+    }
+    this.#stopping.clear();
   }
 
   /** What a node gets that has registered: everything. */
@@ -163,6 +179,11 @@ function cleanProblem({ serviceId, networkId, message }: NetworkProblem): Networ
     ...(networkId === undefined ? {} : { networkId }),
     message: message.slice(0, problemCharsMax),
   };
+}
+
+function isStopped(before: Task | undefined, after: Task | undefined): boolean {
+  const wasWanted = (before?.desired ?? TaskState.new) <= TaskState.complete;
+  return wasWanted && (after?.desired ?? TaskState.new) > TaskState.complete;
 }
 
 function isAway(node: Node | undefined): boolean {

@@ -240,6 +240,25 @@ describe('a task that is to stop', () => {
     expect(told(n1)).toBe(TaskState.shutdown);
   });
 
+  test('and whose node was down when that was decided waits for those who have not heard of it, either', async () => {
+    const cluster = await twoTasks();
+    await connected(cluster);
+    await cluster.change((tx) => {
+      const node = tx.get('node', 'n1');
+      if (node !== undefined) tx.update('node', { ...node, status: { ...ready, state: 'down' } });
+    });
+    await cluster.elect('m2:2377', { clean: true });
+    await stop(cluster);
+    const [n1, n2, n3] = [rawSession(cluster, 'n1'), rawSession(cluster, 'n2'), rawSession(cluster, 'n3')];
+    for (const session of [n2, n3, n1]) await session.hello();
+    for (const session of [n1, n3]) acknowledge(session);
+    await cluster.clock.advance(1_100);
+    expect(told(n1)).toBe(TaskState.running);
+    acknowledge(n2);
+    await cluster.clock.advance(1_010);
+    expect(told(n1)).toBe(TaskState.shutdown);
+  });
+
   test('waits for a node whose acknowledgement of an earlier change is still due', async () => {
     const cluster = await twoTasks();
     const [n1, n2] = await connected(cluster);

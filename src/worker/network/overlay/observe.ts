@@ -81,6 +81,8 @@ export function settingsOf(ipv6: boolean, bridgeNetfilter: boolean): ReadonlyMap
     ['ipv4/conf/default/send_redirects', '0'],
     ['ipv6/conf/all/forwarding', six],
     ['ipv6/conf/default/accept_ra', '0'],
+    // Without a link-local address that counts, the bridge asks for no neighbour: two seconds of lost packets after it came up.
+    ['ipv6/conf/default/accept_dad', '0'],
     ['ipv6/conf/all/disable_ipv6', ipv6 ? '0' : '1'],
     ['ipv6/conf/default/disable_ipv6', ipv6 ? '0' : '1'],
     ...(bridgeNetfilter
