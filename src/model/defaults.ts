@@ -82,15 +82,6 @@ export function replicasOf(spec: ServiceSpec): number {
   return spec.Mode.Replicated?.Replicas ?? 1;
 }
 
-/** Host-mode ports that a task of this spec takes on its node. */
-export function hostPortsOf(
-  endpoint: ServiceSpec['EndpointSpec'],
-): readonly { port: number; protocol: string; target: number }[] {
-  return (endpoint?.Ports ?? [])
-    .filter((port) => port.PublishMode === 'host' && (port.PublishedPort ?? 0) > 0)
-    .map((port) => ({ port: port.PublishedPort ?? 0, protocol: port.Protocol ?? 'tcp', target: port.TargetPort }));
-}
-
 export function stopGraceMs(spec: TaskSpec): number {
   const grace = spec.ContainerSpec.StopGracePeriod;
   return grace === undefined ? defaultStopGraceMs : nanosToMs(grace);

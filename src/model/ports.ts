@@ -1,5 +1,5 @@
-/** Published ports: which of them get in each other's way. */
-import type { PortConfig } from './spec.ts';
+/** Published ports: which of them get in each other's way, and which of them a task's node takes. */
+import type { PortConfig, ServiceSpec } from './spec.ts';
 
 export type PublishMode = 'ingress' | 'host';
 
@@ -31,4 +31,33 @@ export function portInUse(
 ): string {
   const how = mode === 'ingress' ? 'as an ingress port' : 'as a host-published port';
   return `port '${published}' is already in use by service '${name}' (${id}) ${how}`;
+}
+
+export interface HostPort {
+  /** 0: the node chooses a free one. */
+  readonly port: number;
+  readonly protocol: string;
+  readonly target: number;
+  /** Publish on this address of the host only; absent: on all. */
+  readonly hostIp?: string;
+}
+
+/** Host-mode ports that a task of this spec takes on its node. */
+export function hostPortsOf(endpoint: ServiceSpec['EndpointSpec']): readonly HostPort[] {
+  return (endpoint?.Ports ?? [])
+    .filter((port) => publishMode(port) === 'host')
+    .map((port) => {
+      const hostIp = hostIpOf(port);
+      return {
+        port: port.PublishedPort ?? 0,
+        protocol: port.Protocol || 'tcp',
+        target: port.TargetPort,
+        ...(hostIp === undefined ? {} : { hostIp }),
+      };
+    });
+}
+
+/** Those whose number is known before a node is. */
+export function fixedHostPortsOf(endpoint: ServiceSpec['EndpointSpec']): readonly HostPort[] {
+  return hostPortsOf(endpoint).filter(({ port }) => port > 0);
 }

@@ -1,5 +1,5 @@
 /** What the scheduler knows of one node: the node object and what its unfinished tasks hold. Kept up to date task by task. */
-import { hostPortsOf } from '../model/defaults.ts';
+import { fixedHostPortsOf } from '../model/ports.ts';
 import type { Node, Task } from '../model/objects.ts';
 import type { GenericResource, Resources } from '../model/spec.ts';
 import { isTerminal, TaskState } from '../model/task-state.ts';
@@ -259,7 +259,7 @@ export function groupKey(task: Pick<Task, 'serviceId' | 'specVersion'>): string 
 
 export function portKeys(task: Task): readonly string[] {
   if (task.endpoint?.Ports === undefined) return noPorts;
-  return hostPortsOf(task.endpoint).map(({ port, protocol }) => `${port}/${protocol}`);
+  return fixedHostPortsOf(task.endpoint).map(({ port, protocol }) => `${port}/${protocol}`);
 }
 
 /** Generic resources by kind: a named one counts as one. */

@@ -363,6 +363,25 @@ describe('ports', () => {
     await matrix();
     await remove('auto');
   });
+
+  test('in host mode may be bound to one address, or get a number that the node chooses and shows', async () => {
+    const bound = ['-p', 'mode=host,target=80,published=8097,host_ip=127.0.0.1'];
+    await create('pinned', 1, ...bound, '-p', 'mode=host,target=80');
+    await settled();
+    const { host } = await inside('pinned');
+    const shown = await first.ok(['service', 'ps', 'pinned', '--format', '{{.Ports}}']);
+    const chosen = Number(/\*:(\d+)->80\/tcp/.exec(shown)?.[1]);
+    expect(shown).toContain('127.0.0.1:8097->80/tcp');
+    expect(chosen).toBeGreaterThanOrEqual(32_768);
+    const answers = await probe(undefined, [
+      { kind: 'http', host: host.address, port: chosen },
+      { kind: 'http', host: host.address, port: 8097 },
+    ]);
+    expect(String(answers[0])).toMatch(new RegExp(`^[0-9a-z]{12} ${hosts.outside}$`));
+    expect(String(answers[1])).not.toMatch(/^[0-9a-z]{12} /);
+    expect((await host.run('curl', ['-s', 'http://127.0.0.1:8097/'])).stdout).toMatch(/^[0-9a-z]{12} /);
+    await remove('pinned');
+  });
 });
 
 test('removing everything leaves nothing of it on any host', async () => {

@@ -171,10 +171,6 @@ describe('a service is refused', () => {
       spec({ EndpointSpec: { Mode: 'dnsrr', Ports: [{ TargetPort: 80 }] } }),
     ],
     ['invalid: EndpointSpec: duplicate published ports provided', ports(tcp, { ...tcp, TargetPort: 81 })],
-    [
-      'unimplemented: host-mode ports without a published port are not supported yet: choose one',
-      ports({ ...tcp, PublishedPort: 0 }),
-    ],
     ['invalid: EndpointSpec: invalid published port: 70000', ports({ ...tcp, PublishedPort: 70_000 })],
     ['not_found: network nonet not found', template({ Networks: [{ Target: 'nonet' }] })],
     [

@@ -1,7 +1,7 @@
 import { ClusterError } from '../../lib/errors.ts';
 import { newId } from '../../lib/ids.ts';
 import type { RegistryAuthUpdate } from '../../model/control.ts';
-import { hostPortsOf } from '../../model/defaults.ts';
+import { fixedHostPortsOf } from '../../model/ports.ts';
 import { jobStatusAfter } from '../../model/job.ts';
 import { lookup } from '../../model/lookup.ts';
 import type { Service } from '../../model/objects.ts';
@@ -109,7 +109,7 @@ function revisionOf(tx: Transaction, service: Service, number: number): ServiceS
 
 /** What is accepted, but may not do what is hoped for. */
 export function updateWarnings({ UpdateConfig, EndpointSpec }: ServiceSpec): string[] {
-  if (UpdateConfig?.Order !== 'start-first' || hostPortsOf(EndpointSpec).length === 0) return [];
+  if (UpdateConfig?.Order !== 'start-first' || fixedHostPortsOf(EndpointSpec).length === 0) return [];
   return ['update order start-first with host-mode ports: a new task can only start on a node that has none yet'];
 }
 

@@ -186,9 +186,6 @@ function checkEndpointSpec(endpoint: EndpointSpec | undefined): void {
 
 function checkPublishable(port: PortConfig): void {
   if (port.Protocol === 'sctp') throw unsupported('published ports of protocol sctp are');
-  if (publishMode(port) === 'host' && !port.PublishedPort) {
-    throw unsupported('host-mode ports without a published port are', ': choose one');
-  }
   if (port.HostIP && parseAddress(port.HostIP) === undefined) {
     throw invalid(`EndpointSpec: invalid host IP: "${port.HostIP}"`);
   }

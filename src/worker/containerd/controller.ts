@@ -2,7 +2,8 @@
 import { sleep } from '../../lib/clock.ts';
 import { ClusterError, isKind, messageOf } from '../../lib/errors.ts';
 import type { AssignedTask } from '../../model/assignment.ts';
-import { hostPortsOf, stopGraceMs } from '../../model/defaults.ts';
+import { stopGraceMs } from '../../model/defaults.ts';
+import { hostPortsOf } from '../../model/ports.ts';
 import type { ContainerStatus } from '../../model/objects.ts';
 import { parseRegistryAuth } from '../../model/registry-auth.ts';
 import { signalNumber } from '../../model/signal.ts';

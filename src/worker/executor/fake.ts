@@ -6,7 +6,7 @@ import { type Clock, sleep } from '../../lib/clock.ts';
 import { ClusterError } from '../../lib/errors.ts';
 import { between, type Random } from '../../lib/random.ts';
 import type { AssignedTask, LogLine, LogQuery } from '../../model/assignment.ts';
-import { hostPortsOf } from '../../model/defaults.ts';
+import { hostPortsOf } from '../../model/ports.ts';
 import type { ContainerStatus, NodeDescription } from '../../model/objects.ts';
 import type { PortConfig } from '../../model/spec.ts';
 import { FakeNetworks } from './fake-networks.ts';
@@ -255,7 +255,7 @@ export class FakeExecutor implements Executor {
     return hostPortsOf(task.endpoint).map(({ port, protocol, target }) => ({
       Protocol: protocol,
       TargetPort: target,
-      PublishedPort: port,
+      PublishedPort: port || 32_768,
       PublishMode: 'host',
     }));
   }

@@ -93,6 +93,26 @@ export const networkContract: readonly ContractCheck[] = [
     },
   },
   {
+    name: 'a host port whose number is left open gets a free one, which it keeps',
+    async run(host) {
+      await host.driver.apply(state({}));
+      const hostPorts = [
+        { port: 0, protocol: 'tcp', target: 80 },
+        { port: 0, protocol: 'udp', target: 53, hostIp: '127.0.0.1' },
+      ];
+      const numbers = async (driver: NetworkDriver, taskId: string) =>
+        (await driver.attach(request(taskId, { hostPorts }), never)).ports.map(({ PublishedPort }) => PublishedPort ?? 0);
+      const first = await numbers(host.driver, 't1');
+      const second = await numbers(host.driver, 't2');
+      assert(
+        [...first, ...second].every((port) => port >= 1_024),
+        `${first.join()} ${second.join()}`,
+      );
+      assert(first[0] !== second[0] && first[1] !== second[1], `${first.join()} ${second.join()}`);
+      equal((await numbers(await host.reopen(), 't1')).join(), first.join());
+    },
+  },
+  {
     name: "the host's network and none need no place, and have no gateway",
     async run({ driver }) {
       const host = await driver.attach(request('t1', { mode: 'host' }), never);

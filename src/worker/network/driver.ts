@@ -12,7 +12,9 @@ import type { Random } from '../../lib/random.ts';
 import { addressAt, contains, parseBlock } from '../../model/ip.ts';
 import { emptyNetworkState, type NetworkState, type SelfRecord } from '../../model/network.ts';
 import type { NetworkAddresses, NetworkProblem } from '../../model/objects.ts';
+import type { HostPort } from '../../model/ports.ts';
 import { createNamesPlane } from './dns/index.ts';
+import { withNumbers } from './host/hold-port.ts';
 import { createHostPlane } from './host/index.ts';
 import { addNetns, listNetns, netnsPath, removeNetns } from './netns.ts';
 import { createOverlayPlane } from './overlay/index.ts';
@@ -201,7 +203,7 @@ class Driver implements NetworkDriver {
       netns: this.#namespace(taskId),
       ...(gateway === undefined ? {} : { gateway }),
       attachments: self === undefined ? [] : attachments,
-      hostPorts: self === undefined ? [] : hostPorts,
+      hostPorts: self === undefined ? [] : await withNumbers(hostPorts),
       nameservers: dns.nameservers,
     };
     await this.#records.save(record);
@@ -428,9 +430,15 @@ function sameRequest(record: SandboxRecord, request: SandboxRequest, self: SelfR
     block !== undefined &&
     contains(block, record.gateway ?? '') &&
     sameAttachments(record.attachments, request.attachments) &&
-    JSON.stringify(record.hostPorts) === JSON.stringify(request.hostPorts) &&
+    sameHostPorts(record.hostPorts, request.hostPorts) &&
     JSON.stringify(record.nameservers) === JSON.stringify(request.dns.nameservers)
   );
+}
+
+/** A number that was left open is the one that was chosen. */
+function sameHostPorts(recorded: readonly HostPort[], requested: readonly HostPort[]): boolean {
+  const filled = requested.map((one, at) => ({ ...one, port: one.port || (recorded[at]?.port ?? 0) }));
+  return JSON.stringify(recorded) === JSON.stringify(filled);
 }
 
 function sameAttachments(one: readonly NetworkAddresses[], other: readonly NetworkAddresses[]): boolean {

@@ -13,6 +13,7 @@ interface Kept {
   readonly sandboxes: Map<string, Sandbox>;
   state: NetworkState;
   lastGateway: string | undefined;
+  lastPort: number;
 }
 
 export class FakeNetworkDriver implements NetworkDriver {
@@ -22,7 +23,7 @@ export class FakeNetworkDriver implements NetworkDriver {
   #problems: readonly NetworkProblem[] = [];
   readonly #waiting = new Map<string, AbortController>();
 
-  constructor(kept: Kept = { sandboxes: new Map(), state: emptyNetworkState, lastGateway: undefined }) {
+  constructor(kept: Kept = { sandboxes: new Map(), state: emptyNetworkState, lastGateway: undefined, lastPort: 32_768 }) {
     this.#kept = kept;
   }
 
@@ -111,18 +112,26 @@ export class FakeNetworkDriver implements NetworkDriver {
       hostsPath: `/fake/${taskId}/hosts`,
       resolvConfPath: `/fake/${taskId}/resolv.conf`,
       hostnamePath: `/fake/${taskId}/hostname`,
-      ports: published.map(({ port, protocol, target }) => ({
+      ports: published.map(({ port, protocol, target, hostIp }) => ({
         Protocol: protocol,
         TargetPort: target,
-        PublishedPort: port,
+        PublishedPort: port || this.#freePort(),
         PublishMode: 'host',
+        ...(hostIp === undefined ? {} : { HostIP: hostIp }),
       })),
     };
     this.#kept.sandboxes.set(taskId, sandbox);
     return sandbox;
   }
 
+  /** Of the ephemeral range. */
+  #freePort(): number {
+    this.#kept.lastPort += 1;
+    return this.#kept.lastPort;
+  }
+
   #checkPort(port: number, protocol: string): void {
+    if (port === 0) return;
     for (const { taskId, ports } of this.#kept.sandboxes.values()) {
       const clash = ports.some((own) => own.PublishedPort === port && own.Protocol === protocol);
       if (!clash) continue;

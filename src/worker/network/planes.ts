@@ -8,7 +8,7 @@
  */
 import type { NetworkState } from '../../model/network.ts';
 import type { NetworkAddresses, NetworkProblem } from '../../model/objects.ts';
-import type { HostPort } from './port.ts';
+import type { HostPort } from '../../model/ports.ts';
 
 /** One task's namespace, as kept on disk before the kernel is touched. */
 export interface SandboxRecord {

@@ -3,17 +3,10 @@
  * the daemon is away, and lose it when the task is removed. The real driver is the only code that calls `ip`, `bridge`, `nft` and
  * `conntrack`; `fake.ts` is the one of the simulator; `contract.ts` is the suite both pass.
  */
+import type { HostPort } from '../../model/ports.ts';
 import type { NetworkState } from '../../model/network.ts';
 import type { NetworkAddresses, NetworkProblem } from '../../model/objects.ts';
 import type { PortConfig } from '../../model/spec.ts';
-
-export interface HostPort {
-  readonly port: number;
-  readonly protocol: string;
-  readonly target: number;
-  /** Publish on this address of the host only; absent: on all. */
-  readonly hostIp?: string;
-}
 
 export interface SandboxRequest {
   readonly taskId: string;
@@ -22,7 +15,7 @@ export interface SandboxRequest {
   readonly mode: 'own' | 'host' | 'none';
   /** The networks it is on, in order: they become eth0, eth1, …; the gateway is its own interface (`gw0`). */
   readonly attachments: readonly NetworkAddresses[];
-  /** Host-mode ports to publish on this host. */
+  /** Host-mode ports to publish on this host. One with number 0 gets a free one, and keeps it while the sandbox is there. */
   readonly hostPorts: readonly HostPort[];
   readonly dns: {
     readonly nameservers: readonly string[];

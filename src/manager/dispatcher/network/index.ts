@@ -71,7 +71,7 @@ export class Networks {
   /** Called with every commit's events. True: `push` has something to do. */
   record(event: ChangeEvent): boolean {
     if (event.table === 'node' && event.before !== undefined && isAway(event.after)) {
-      this.#gate.left(event.before.id); // nobody waits for it
+      this.#gate.lost(event.before.id);
       if (event.after === undefined) this.#forgetProblems(event.before.id);
     } else if (event.table === 'task' && (event.after === undefined || isTerminal(event.after.status.state))) {
       this.#gate.forget(event.after?.id ?? event.before?.id ?? '');

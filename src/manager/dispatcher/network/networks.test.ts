@@ -220,6 +220,25 @@ describe('a task that is to stop', () => {
     expect(told(n1)).toBe(TaskState.shutdown);
   });
 
+  test('whose node is away when the drain time has passed is held until those that return with it have new maps', async () => {
+    const cluster = await twoTasks();
+    const [n1, n2, n3] = await connected(cluster);
+    n2.cut();
+    await stop(cluster);
+    await cluster.clock.runUntilIdle();
+    for (const session of [n1, n3]) acknowledge(session);
+    n1.cut();
+    await cluster.clock.advance(1_200);
+    const [again2, again1] = [rawSession(cluster, 'n2'), rawSession(cluster, 'n1')];
+    await again2.hello();
+    await again1.hello();
+    acknowledge(again1);
+    expect(told(again1)).toBe(TaskState.running);
+    acknowledge(again2);
+    await cluster.clock.advance(1_010);
+    expect(told(again1)).toBe(TaskState.shutdown);
+  });
+
   test('does not wait for a node that never came to a new leader and is down', async () => {
     const cluster = await twoTasks();
     await connected(cluster);

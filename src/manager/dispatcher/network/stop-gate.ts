@@ -77,8 +77,18 @@ export class StopGate {
       if (hold.state === 'unannounced' && hold.nodeId === nodeId) this.#wait(hold);
   }
 
-  /** The node is gone: nobody waits for it. */
+  /** The node's session is over. Its own tasks are held until it returns: others may return with it that still lead to them. */
   left(nodeId: string): void {
+    for (const hold of this.#holds.values()) {
+      if (hold.nodeId !== nodeId) continue;
+      hold.cancel();
+      hold.state = 'unannounced';
+    }
+    this.lost(nodeId);
+  }
+
+  /** Nobody waits for the node. */
+  lost(nodeId: string): void {
     this.#forgetPulled(nodeId);
     this.#settled(nodeId);
   }

@@ -2,10 +2,9 @@
  * Listening sockets that hold published ports. Address translation would win over a local program's socket without a word; binding
  * first makes the clash an error instead. Nothing ever reaches these sockets: packets are sent on or refused before.
  */
-import { createSocket } from 'node:dgram';
-import { createServer } from 'node:net';
 import type { Clock } from '../../../lib/clock.ts';
 import { messageOf } from '../../../lib/errors.ts';
+import { holdPort, type Release } from './hold-port.ts';
 import { type PortKey, portKey } from './port-key.ts';
 
 export interface Wanted extends PortKey {
@@ -17,7 +16,6 @@ export interface Wanted extends PortKey {
 
 /** Who has the port, given what the system said. */
 type Describe = (wanted: Wanted, error: string) => Promise<string>;
-type Release = () => Promise<void>;
 
 const firstRetryMs = 1_000;
 const lastRetryMs = 60_000;
@@ -103,7 +101,7 @@ export class Reservations {
 }
 
 function bind({ protocol, port, hostIp = '0.0.0.0', mustBeHere = false }: Wanted): Promise<Release> {
-  const bound = protocol === 'udp' ? bindUdp(port, hostIp) : listenTcp(port, hostIp);
+  const bound = holdPort(protocol, port, hostIp).then(({ release }) => release);
   return bound.catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'EADDRNOTAVAIL' && !mustBeHere) return async () => {};
     if (error.code === 'EADDRNOTAVAIL') throw new Error(notHere(hostIp), { cause: error });
@@ -113,26 +111,4 @@ function bind({ protocol, port, hostIp = '0.0.0.0', mustBeHere = false }: Wanted
 
 export function notHere(hostIp: string | undefined): string {
   return `${hostIp} is not an address of this host`;
-}
-
-function listenTcp(port: number, host: string): Promise<Release> {
-  return new Promise((resolve, reject) => {
-    const server = createServer((socket) => socket.destroy());
-    server.once('error', reject);
-    server.listen({ port, host, backlog: 1, exclusive: true }, () => {
-      server.unref();
-      resolve(() => new Promise((done) => server.close(() => done())));
-    });
-  });
-}
-
-function bindUdp(port: number, address: string): Promise<Release> {
-  return new Promise((resolve, reject) => {
-    const socket = createSocket('udp4');
-    socket.once('error', reject);
-    socket.bind({ port, address, exclusive: true }, () => {
-      socket.unref();
-      resolve(() => new Promise((done) => socket.close(() => done())));
-    });
-  });
 }
