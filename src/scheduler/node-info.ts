@@ -1,6 +1,7 @@
 /** What the scheduler knows of one node: the node object and what its unfinished tasks hold. Kept up to date task by task. */
-import { fixedHostPortsOf } from '../model/ports.ts';
+
 import type { Node, Task } from '../model/objects.ts';
+import { fixedHostPortsOf } from '../model/ports.ts';
 import type { GenericResource, Resources } from '../model/spec.ts';
 import { isTerminal, TaskState } from '../model/task-state.ts';
 import { hashOf } from './hash.ts';

@@ -4,8 +4,8 @@ import { once } from 'node:events';
 import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { EndpointRecord, NetworkRecord, PeerRecord, SelfRecord, ServiceRecord } from '../../src/model/network.ts';
-import type { SandboxRecord } from '../../src/worker/network/planes.ts';
 import type { HostPort } from '../../src/model/ports.ts';
+import type { SandboxRecord } from '../../src/worker/network/planes.ts';
 import { execute, until } from '../e2e/hosts.ts';
 
 const child = fileURLToPath(new URL('./host-network-child.ts', import.meta.url));

@@ -1,10 +1,10 @@
 import { ClusterError } from '../../lib/errors.ts';
 import { newId } from '../../lib/ids.ts';
 import type { RegistryAuthUpdate } from '../../model/control.ts';
-import { fixedHostPortsOf } from '../../model/ports.ts';
 import { jobStatusAfter } from '../../model/job.ts';
 import { lookup } from '../../model/lookup.ts';
 import type { Service } from '../../model/objects.ts';
+import { fixedHostPortsOf } from '../../model/ports.ts';
 import { parseRegistryAuth, registryAuthFor } from '../../model/registry-auth.ts';
 import { revisionsOf } from '../../model/revisions.ts';
 import type { ServiceMode, ServiceSpec } from '../../model/spec.ts';

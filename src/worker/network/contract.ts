@@ -101,7 +101,9 @@ export const networkContract: readonly ContractCheck[] = [
         { port: 0, protocol: 'udp', target: 53, hostIp: '127.0.0.1' },
       ];
       const numbers = async (driver: NetworkDriver, taskId: string) =>
-        (await driver.attach(request(taskId, { hostPorts }), never)).ports.map(({ PublishedPort }) => PublishedPort ?? 0);
+        (await driver.attach(request(taskId, { hostPorts }), never)).ports.map(
+          ({ PublishedPort }) => PublishedPort ?? 0,
+        );
       const first = await numbers(host.driver, 't1');
       const second = await numbers(host.driver, 't2');
       assert(

@@ -23,7 +23,9 @@ export class FakeNetworkDriver implements NetworkDriver {
   #problems: readonly NetworkProblem[] = [];
   readonly #waiting = new Map<string, AbortController>();
 
-  constructor(kept: Kept = { sandboxes: new Map(), state: emptyNetworkState, lastGateway: undefined, lastPort: 32_768 }) {
+  constructor(
+    kept: Kept = { sandboxes: new Map(), state: emptyNetworkState, lastGateway: undefined, lastPort: 32_768 },
+  ) {
     this.#kept = kept;
   }
 

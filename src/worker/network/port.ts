@@ -3,9 +3,10 @@
  * the daemon is away, and lose it when the task is removed. The real driver is the only code that calls `ip`, `bridge`, `nft` and
  * `conntrack`; `fake.ts` is the one of the simulator; `contract.ts` is the suite both pass.
  */
-import type { HostPort } from '../../model/ports.ts';
+
 import type { NetworkState } from '../../model/network.ts';
 import type { NetworkAddresses, NetworkProblem } from '../../model/objects.ts';
+import type { HostPort } from '../../model/ports.ts';
 import type { PortConfig } from '../../model/spec.ts';
 
 export interface SandboxRequest {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { EndpointRecord, IngressPort, NetworkState, PeerRecord, SelfRecord } from '../../../model/network.ts';
-import type { SandboxRecord } from '../planes.ts';
 import type { HostPort } from '../../../model/ports.ts';
+import type { SandboxRecord } from '../planes.ts';
 import { changeOf, parseTable, type TableView, wholeTable } from './nft.ts';
 import { overlapProblems, planHost } from './plan.ts';
 import { claimKey, serviceOwner } from './port-key.ts';
