@@ -7,7 +7,7 @@ import type { LogLine, LogQuery } from './assignment.ts';
 import type { Forecast } from './explain.ts';
 import type { ClusterNetwork } from './objects.ts';
 import type { ClusterSpec, ConfigSpec, NetworkSpec, NodeRole, NodeSpec, SecretSpec, ServiceSpec } from './spec.ts';
-import type { ClusterView } from './view.ts';
+import type { ChangeEvent, ClusterView } from './view.ts';
 
 export interface ControlMethods {
   /** `registryAuth`: see `registry-auth.ts`. */
@@ -88,8 +88,8 @@ export interface ManagerBackend extends Control {
   readonly view: ClusterView;
   /** Throws `unavailable` ("The swarm does not have a leader…") when this manager knows no leader: its copy may be old. */
   assertFresh(): void;
-  /** Called after each commit; returns the unsubscribe function. */
-  onCommit(handle: () => void): () => void;
+  /** Called after each commit with what it changed; must only record. Returns the unsubscribe function. */
+  onCommit(handle: (events: readonly ChangeEvent[]) => void): () => void;
   members(): readonly RaftMemberInfo[];
   /** Streams log lines of tasks until they end, or until `signal` with `follow`. Follow picks up new tasks of the service. */
   logs(

@@ -46,6 +46,10 @@ export interface ServiceExplanation {
   readonly Tasks: readonly TaskExplanation[];
   /** Tasks that are left out of the list, all of them running. */
   readonly More: number;
+  /** Of a global service: nodes that have no task of it, with what each says to one. Absent: there are none. */
+  readonly Nodes?: readonly NodeVerdict[];
+  /** Such nodes that are left out of the list. */
+  readonly MoreNodes?: number;
 }
 
 export interface ForecastPlace {

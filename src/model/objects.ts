@@ -55,6 +55,8 @@ export interface Cluster extends StoreObject {
   readonly nextRaftId: number;
   /** Chosen at `init`; absent: the defaults (`defaultClusterNetwork`). */
   readonly network?: ClusterNetwork;
+  /** Places that removed nodes had, by node, which rest before another node gets them: until when, ms since the epoch. */
+  readonly restingPlaces?: Readonly<Record<string, NodeNetwork & { readonly until: number }>>;
 }
 
 /** Where the cluster takes addresses from. All blocks are IPv4 in CIDR form and overlap neither each other nor the hosts' own networks. */
@@ -75,6 +77,8 @@ export interface Node extends StoreObject {
   readonly spec: NodeSpec;
   /** The role its certificate gives it now; `spec.Role` is the wish. */
   readonly role: NodeRole;
+  /** When its availability became `drain`, ms since the epoch; absent: it is not drained, or was before this was kept. */
+  readonly drainedAt?: number;
   readonly description?: NodeDescription;
   readonly status: NodeStatus;
   /** Set while the node is a member of the Raft group. */
@@ -229,6 +233,8 @@ export interface Task extends StoreObject {
   readonly failures?: number;
   /** When it was first seen running, by the leader's clock, ms since the epoch. */
   readonly runningSince?: number;
+  /** When its end came into the store, by the leader's clock, ms since the epoch. Absent: it goes on, or ended before this was kept. */
+  readonly endedAt?: number;
   /** Sent away from a node that no longer fits it: its end is no failure of its own. */
   readonly evicted?: true;
   /** What it got of the node's generic resources when it was placed: counts, and named ones by name. */

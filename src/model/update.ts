@@ -1,7 +1,7 @@
 /** How updates of services stand and end, in Docker's words: shared by the control API and the update loop. Pure. */
 import { type EffectiveUpdateConfig, effectiveUpdateConfig } from './defaults.ts';
 import { sameEndpoint, sameSpec, sameTaskSpec } from './equal.ts';
-import { jobStatusAfter } from './job.ts';
+import { isJobSpec, jobStatusAfter } from './job.ts';
 import type { Service, UpdateStatus } from './objects.ts';
 import { registryAuthFor } from './registry-auth.ts';
 import type { ServiceSpec } from './spec.ts';
@@ -16,6 +16,12 @@ export function isUpdating(service: Service): boolean {
 export function isPaused(service: Service): boolean {
   const state = service.updateStatus?.state;
   return state === 'paused' || state === 'rollback_paused';
+}
+
+/** As far as it went: no place waits for it. */
+export function isUpdated(service: Service): boolean {
+  const state = service.updateStatus?.state;
+  return state === 'completed' || state === 'rollback_completed';
 }
 
 export function isRollback(service: Service): boolean {
@@ -120,9 +126,10 @@ export function rolledBack(service: Service, { spec, message, startedAt, by }: R
   const {
     meta: _,
     previousSpec: __,
-    updateProgress: ___,
-    registryAuth: ____,
-    previousRegistryAuth: _____,
+    updateStatus: ___,
+    updateProgress: ____,
+    registryAuth: _____,
+    previousRegistryAuth: ______,
     ...draft
   } = service;
   const registryAuth = registryAuthFor(service, spec.TaskTemplate.ContainerSpec.Image);
@@ -131,7 +138,8 @@ export function rolledBack(service: Service, { spec, message, startedAt, by }: R
     ...(registryAuth === undefined ? {} : { registryAuth }),
     spec,
     specVersion: service.specVersion + 1,
-    updateStatus: { state: 'rollback_started', startedAt, message },
+    // A job is executed anew, at once and as a whole: nobody would ever say that its rollback is completed.
+    ...(isJobSpec(spec) ? {} : { updateStatus: { state: 'rollback_started', startedAt, message } }),
     ...nextRevision(service, now),
     ...jobStatusAfter(service, spec, now),
     ...(by === 'user' ? previousOf(service) : {}),

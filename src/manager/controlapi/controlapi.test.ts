@@ -150,6 +150,10 @@ describe('a service is refused', () => {
     ],
     ['invalid: EndpointSpec: invalid host IP: "eth0"', ports({ TargetPort: 80, HostIP: 'eth0' })],
     [
+      'unimplemented: publishing on IPv6 addresses of hosts is not supported yet',
+      ports({ TargetPort: 80, HostIP: '2001:db8::1' }),
+    ],
+    [
       'invalid: EndpointSpec: invalid source of port 80: "mask", it must be one of preserve, masquerade, local',
       ports({ TargetPort: 80, Source: 'mask' }),
     ],
@@ -519,6 +523,23 @@ describe('nodes', () => {
     expect(await set('drain')).toBe('accepted');
     expect(await set('pause')).toBe('conflict: update out of sequence');
     expect(w.view.get('node', 'n1')).toMatchObject({ spec: { Availability: 'drain' }, status: { state: 'ready' } });
+  });
+
+  test('when a node was drained is kept, whatever else changes, until it is drained no more', async () => {
+    const w = world();
+    await addNode(w, 'n1');
+    const set = async (Availability: NodeSpec['Availability'], Labels = {}) => {
+      w.state.now += 1000;
+      const version = w.view.get('node', 'n1')?.meta.version ?? 0;
+      const spec = { Labels, Role: 'worker', Availability } as const;
+      await w.control.call('node.update', { id: 'n1', version, spec });
+      return w.view.get('node', 'n1')?.drainedAt;
+    };
+    expect(await set('pause')).toBeUndefined();
+    expect(await set('drain')).toBe(start + 2000);
+    expect(await set('drain', { rack: 'a' })).toBe(start + 2000);
+    expect(await set('active')).toBeUndefined();
+    expect(await set('drain')).toBe(start + 5000);
   });
 
   test('the last manager stays one', async () => {

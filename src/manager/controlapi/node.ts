@@ -6,6 +6,7 @@ import type { NodeSpec } from '../../model/spec.ts';
 import { isTerminal, TaskState } from '../../model/task-state.ts';
 import type { ClusterView } from '../../model/view.ts';
 import type { Transaction } from '../store/port.ts';
+import { restPlace } from '../store/resting.ts';
 import { type ControlApiOptions, checkVersion, type Handler, invalid } from './context.ts';
 
 const graceMs = 7 * 24 * 3600 * 1000;
@@ -18,11 +19,18 @@ export const updateNode: Handler<'node.update'> = async (options, request) => {
     const node = lookup(tx, 'node', request.id);
     checkVersion(node, request.version);
     if (node.spec.Role === 'manager' && spec.Role === 'worker') checkDemotion(options, tx, node);
-    const { meta: _, ...draft } = node;
-    tx.update('node', { ...draft, spec });
+    const { meta: _, drainedAt: _since, ...draft } = node;
+    tx.update('node', { ...draft, spec, ...drained(node, spec, tx.now) });
   });
   return {};
 };
+
+/** Whoever has begun to drain it is not made to wait anew by another change. */
+function drained(node: Node, spec: NodeSpec, now: number): Pick<Node, 'drainedAt'> {
+  if (spec.Availability !== 'drain') return {};
+  if (node.spec.Availability !== 'drain') return { drainedAt: now };
+  return node.drainedAt === undefined ? {} : { drainedAt: node.drainedAt };
+}
 
 function checkNodeSpec(spec: NodeSpec): void {
   if (!['worker', 'manager'].includes(spec.Role)) throw invalid(`invalid Role: "${spec.Role}"`);
@@ -67,6 +75,7 @@ export const removeNode: Handler<'node.remove'> = async ({ store }, request) => 
 
 /** For good: its tasks are nobody's, its certificate counts no more. */
 export function takeOutNode(tx: Transaction, nodeId: string): void {
+  restPlace(tx, nodeId);
   tx.remove('node', nodeId);
   orphanTasks(tx, nodeId);
   refuseCertificate(tx, nodeId);
@@ -83,7 +92,7 @@ function orphanTasks(tx: Transaction, nodeId: string): void {
       timestamp: tx.now,
       message: 'Task belonged to a node that has been deleted.',
     };
-    tx.update('task', { ...draft, status });
+    tx.update('task', { ...draft, status, endedAt: tx.now });
   }
 }
 

@@ -186,9 +186,7 @@ function checkEndpointSpec(endpoint: EndpointSpec | undefined): void {
 
 function checkPublishable(port: PortConfig): void {
   if (port.Protocol === 'sctp') throw unsupported('published ports of protocol sctp are');
-  if (port.HostIP && parseAddress(port.HostIP) === undefined) {
-    throw invalid(`EndpointSpec: invalid host IP: "${port.HostIP}"`);
-  }
+  checkHostIp(port);
   if (!port.Source) return;
   if (!['preserve', 'masquerade', 'local'].includes(port.Source)) {
     throw invalid(
@@ -198,6 +196,14 @@ function checkPublishable(port: PortConfig): void {
   if (publishMode(port) === 'host') {
     throw invalid(`EndpointSpec: the source of port ${port.TargetPort} cannot be chosen: it is published in host mode`);
   }
+}
+
+function checkHostIp(port: PortConfig): void {
+  const hostIp = hostIpOf(port);
+  if (hostIp === undefined) return;
+  const address = parseAddress(hostIp);
+  if (address === undefined) throw invalid(`EndpointSpec: invalid host IP: "${hostIp}"`);
+  if (address.family === 6) throw unsupported('publishing on IPv6 addresses of hosts is');
 }
 
 function checkPort(port: PortConfig): void {

@@ -128,7 +128,9 @@ function apply(tx: Transaction, item: Item): void {
   if (task === undefined || !moves(tx, item)) return;
   const { status } = item.report;
   const starts = status.state === TaskState.running && task.status.state < TaskState.running;
-  tx.update('task', { ...task, status, ...(starts ? { runningSince: tx.now } : {}) });
+  const ends = isTerminal(status.state) && !isTerminal(task.status.state);
+  const stamps = { ...(starts ? { runningSince: tx.now } : {}), ...(ends ? { endedAt: tx.now } : {}) };
+  tx.update('task', { ...task, status, ...stamps });
 }
 
 /** Forward moves of the states that are an agent's to report; or, in the same state, another explanation. */

@@ -423,6 +423,18 @@ describe('draining', () => {
     expect(world.tasks('web').map((task) => task.id)).toEqual([old.id]);
     await stays(world);
   });
+
+  test('it goes on for half a minute, and not anew because of another change of the node', async () => {
+    const world = await worldOf(1);
+    await world.service('web', 1);
+    await world.node('n1', drained);
+    await world.advance(20_000);
+    await world.node('n1', { Labels: { rack: 'a' } });
+    await world.advance(9_000);
+    expect(world.running('web')).toHaveLength(1);
+    await world.advance(1_000);
+    expect(world.running('web')).toHaveLength(0);
+  });
 });
 
 describe('failover delay', () => {

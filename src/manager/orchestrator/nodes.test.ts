@@ -2,7 +2,10 @@ import { describe, expect, test } from 'vitest';
 import type { Task } from '../../model/objects.ts';
 import type { ServiceSpec } from '../../model/spec.ts';
 import { TaskState } from '../../model/task-state.ts';
-import { nginx, stays, World, worldOf } from './testing/world.ts';
+import { retryMs } from './port.ts';
+import { nginx, obedient, stays, World, worldOf } from './testing/world.ts';
+
+type TaskStateOf = Task['status']['state'];
 
 const reserving = (MemoryBytes: number) => nginx({ Resources: { Reservations: { MemoryBytes } } });
 const rejected = (world: World) => world.tasks().filter((task) => task.status.state === TaskState.rejected);
@@ -100,6 +103,96 @@ describe('constraint enforcement', () => {
     ]);
     expect(world.running('web').map((task) => task.id)).toEqual([before]);
   });
+});
+
+describe('constraints of a service whose tasks are of older versions, because those were right', () => {
+  const UpdateConfig = { Parallelism: 1, Delay: 0, Monitor: 100_000_000 };
+  const onSsd = { TaskTemplate: nginx({ Placement: { Constraints: ['node.labels.disk==ssd'] } }) };
+  const nodesOf = (world: World) => world.running('web').map((task) => task.nodeId);
+
+  async function labelled(labelledNodes: readonly string[], spec: Partial<ServiceSpec>): Promise<World> {
+    const world = await worldOf(3);
+    for (const id of labelledNodes) await world.node(id, { Labels: { disk: 'ssd' } });
+    await world.spec('web', { UpdateConfig, Mode: { Replicated: { Replicas: 3 } }, ...spec });
+    return world;
+  }
+
+  /** The node that only older tasks run on. */
+  async function oldNode(world: World): Promise<string> {
+    const old = world.running('web').filter((task) => task.specVersion !== world.get('web')?.specVersion);
+    return old[0]?.nodeId ?? expect.fail();
+  }
+
+  test.each<[string, readonly string[], readonly (string | undefined)[]]>([
+    ['moved none', ['n1', 'n2', 'n3'], [undefined]],
+    ['moved some', ['n1', 'n2'], ['completed']],
+  ])('after a change of the placement that %s', async (_name, ssd, states) => {
+    for (const lose of [
+      (world: World, id: string) => world.node(id, { Labels: {} }),
+      (world: World, id: string) => world.removeNode(id),
+    ]) {
+      const world = await labelled(ssd, {});
+      await world.spec('web', onSsd);
+      await world.advance(1_000);
+      expect(states).toContain(world.get('web')?.updateStatus?.state);
+      const gone = await oldNode(world);
+      await lose(world, gone);
+      await world.advance(60_000);
+      const rest = ssd.filter((id) => id !== gone);
+      expect(nodesOf(world).every((id) => rest.includes(id))).toBe(true);
+      expect(world.running('web')).toHaveLength(3);
+      await stays(world);
+    }
+  });
+
+  test('after a rollback by failure', async () => {
+    const world = await labelled(['n1', 'n2'], {
+      ...onSsd,
+      UpdateConfig: { ...UpdateConfig, FailureAction: 'rollback' },
+    });
+    world.agent = (task) =>
+      task.spec.ContainerSpec.Image === 'bad' && task.desired < TaskState.shutdown
+        ? TaskState.rejected
+        : obedient(task);
+    await world.spec('web', { TaskTemplate: { ...onSsd.TaskTemplate, ContainerSpec: { Image: 'bad' } } });
+    await world.advance(10_000);
+    expect(world.get('web')?.updateStatus?.state).toBe('rollback_completed');
+    const gone = await oldNode(world);
+    await world.node(gone, { Labels: {} });
+    expect(nodesOf(world)).toEqual(Array(3).fill(gone === 'n1' ? 'n2' : 'n1'));
+    await stays(world);
+  });
+
+  test('while an update is under way or paused, what it has not come to stays where it is', async () => {
+    const world = await labelled(['n1', 'n2', 'n3'], {
+      UpdateConfig: { ...UpdateConfig, Delay: 3600e9 },
+    });
+    await world.spec('web', { TaskTemplate: nginx({ Placement: { Constraints: ['node.labels.disk==hdd'] } }) });
+    const before = ids(world.running('web'));
+    for (const id of ['n1', 'n2', 'n3']) await world.node(id, { Labels: {} });
+    expect([world.get('web')?.updateStatus?.state, ids(world.running('web'))]).toEqual(['updating', before]);
+    await world.advance(600_000);
+    for (const id of ['n1', 'n2', 'n3']) await world.node(id, { Labels: { a: 'b' } });
+    expect([world.get('web')?.updateStatus?.state, ids(world.running('web'))]).toEqual(['paused', before]);
+  });
+});
+
+test.each<[string, (world: World) => Promise<void>, TaskStateOf]>([
+  ['no longer meets a constraint', (world) => world.node('n1', { Labels: {} }), TaskState.rejected],
+  ['is gone', (world) => world.removeNode('n1'), TaskState.orphaned],
+])('a write that was refused is made again: the node %s', async (_name, change, state) => {
+  const world = new World();
+  await world.node('n1', { Labels: { disk: 'ssd' } });
+  await world.service('web', 1, nginx({ Placement: { Constraints: ['node.labels.disk==ssd'] } }));
+  await world.start();
+  const { store } = world;
+  const batch = store.batch.bind(store);
+  store.batch = (items) => Promise.resolve({ refused: items.length });
+  await change(world);
+  expect(world.running('web')).toHaveLength(1);
+  store.batch = batch;
+  await world.advance(retryMs);
+  expect(world.tasks('web').map((task) => task.status.state)).toContain(state);
 });
 
 describe('failure memory', () => {

@@ -14,7 +14,7 @@ import { Alarms } from './alarms.ts';
 import type { OrchestratorOptions } from './port.ts';
 import { lookedAtPerTurn, retryMs } from './port.ts';
 import { orphan } from './reconcile/apply.ts';
-import { isWanted } from './task.ts';
+import { isSettled, isWanted } from './task.ts';
 
 /** SwarmKit's time after which the tasks of a node that stays down no longer hold anything. */
 export const orphanAfterMs = 24 * 3600 * 1000;
@@ -28,8 +28,8 @@ export function judge(task: Task, view: ClusterView, now: number): Verdict {
   if (node.status.state === 'down') return now >= node.status.since + orphanAfterMs ? 'node down too long' : 'fine';
   if (node.spec.Availability !== 'active' || !isWanted(task)) return 'fine';
   const service = view.get('service', task.serviceId);
-  // The constraints of the service count, not the task's copy; a task of an older spec is the rollout's business.
-  if (service === undefined || service.specVersion !== task.specVersion) return 'fine';
+  // The constraints of the service count, not the task's copy; a task that an update moves is the rollout's business.
+  if (service === undefined || !isSettled(task, service)) return 'fine';
   if (!constraintsMatch(service.spec.TaskTemplate.Placement?.Constraints, node)) return 'constraints';
   return 'fine';
 }
@@ -118,7 +118,10 @@ export class NodesLoop implements LeaderLoop {
       this.#alarms.set(id, orphanAt(store.view.get('node', id), now));
       return 1 + this.#look(id, now, tasks);
     });
-    if (tasks.length > 0 && !this.#loop.isStopped) await store.batch(tasks, enforce);
+    if (tasks.length === 0 || this.#loop.isStopped) return;
+    const { refused } = await store.batch(tasks, enforce);
+    // Which ones is not told. Looking sets the node's own alarm again.
+    if (refused > 0) for (const { nodeId } of tasks) this.#alarms.set(nodeId, clock.now() + retryMs);
   }
 
   /** Finds the misplaced ones among the tasks of a node; how many it looked at. */
@@ -154,6 +157,7 @@ function enforce(tx: Transaction, { id }: Task): void {
   tx.update('task', {
     ...draft,
     evicted: true,
+    endedAt: tx.now,
     status: { ...task.status, state: TaskState.rejected, timestamp: tx.now, message, err: message },
   });
 }

@@ -209,6 +209,24 @@ describe('restart policy', () => {
     expect(world.running('web')).toHaveLength(0);
   });
 
+  test('a task that is given up stays so, whatever is written about it later and whoever leads', async () => {
+    const world = await worldOf(1);
+    const Window = 5 * second;
+    await world.service('web', 1, nginx({ RestartPolicy: { Delay: 0, MaxAttempts: 1, Window } }));
+    await world.report(world.running('web')[0]?.id ?? '', TaskState.failed);
+    await world.advance(4_900);
+    const last = world.running('web')[0] ?? expect.fail();
+    // The leader is away while the task ends: the next one looks at it, and writes, after the window.
+    await world.stop();
+    await world.report(last.id, TaskState.failed);
+    await world.advance(60_000);
+    await world.start();
+    expect(world.running('web')).toEqual([]);
+    await world.node('n1', { Labels: { a: 'b' } });
+    await stays(world);
+    expect(world.tasks('web').at(-1)?.id).toBe(last.id);
+  });
+
   test('T2: the history keeps the limit, and MaxAttempts + 1 where that is set', async () => {
     const world = new World();
     await world.cluster(2);

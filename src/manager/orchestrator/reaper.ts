@@ -10,13 +10,16 @@ import { effectiveRestartPolicy } from '../../model/defaults.ts';
 import { addressRestMs } from '../../model/network.ts';
 import type { Service, Task } from '../../model/objects.ts';
 import { isTerminal, TaskState } from '../../model/task-state.ts';
+import { isUpdating } from '../../model/update.ts';
 import type { ChangeEvent, ClusterView } from '../../model/view.ts';
 import { CommitLoop } from '../store/commit-loop.ts';
 import type { LeaderLoop } from '../store/port.ts';
 import { parsePlaceKey, placeKey, placeOf, tasksAt } from './place.ts';
 import type { OrchestratorOptions } from './port.ts';
 import { lookedAtPerTurn, retryMs } from './port.ts';
+import { endedByItself } from './reconcile/slot.ts';
 import { isStopped } from './task.ts';
+import { crashesMax } from './update/assess.ts';
 
 const historyDefault = 5;
 
@@ -31,8 +34,23 @@ export function decideReap(tasks: readonly Task[], service: Service | undefined,
   const max = maxAttempts > 0 ? maxAttempts + 1 : limit;
   if (max < 0) return unwanted;
   const excess = Math.max(0, history.length - max);
-  const old = history.slice(0, -1).filter((task) => task.desired > TaskState.running && isStopped(task));
+  const evidence = evidenceOf(history, service);
+  const old = history
+    .slice(0, -1)
+    .filter((task) => task.desired > TaskState.running && isStopped(task) && !evidence.has(task));
   return [...unwanted, ...old.slice(0, excess)];
+}
+
+/** However short the history: what says that a job's slot is done, and what the update under way judges the place by. */
+function evidenceOf(history: readonly Task[], service: Service): ReadonlySet<Task> {
+  const { jobStatus, specVersion } = service;
+  if (jobStatus !== undefined) {
+    const done = (task: Task) => task.status.state === TaskState.complete && task.jobIteration === jobStatus.iteration;
+    return new Set(history.filter(done));
+  }
+  if (!isUpdating(service)) return new Set();
+  const isMade = (task: Task) => task.specVersion === specVersion && task.updateBegunAt !== undefined;
+  return new Set(history.filter((task) => isMade(task) && endedByItself(task)).slice(-crashesMax));
 }
 
 /** When the task may be deleted, as far as its addresses go. */
@@ -77,7 +95,7 @@ export class ReaperLoop implements LeaderLoop {
   #record(events: readonly ChangeEvent[]): boolean {
     for (const event of events) {
       if (event.table === 'task' && event.after !== undefined) this.#mark(event.after);
-      else if (event.table === 'service' && event.after === undefined && event.before !== undefined)
+      else if (event.table === 'service' && event.before !== undefined && isOver(event.before, event.after))
         this.#markService(event.before.id);
       else if (event.table === 'cluster' && limitOf(event.before) !== limitOf(event.after)) this.#loop.renew();
     }
@@ -104,9 +122,13 @@ export class ReaperLoop implements LeaderLoop {
     if (this.#loop.isStopped) return;
     this.#setTimer();
     if (dirty.length === 0) return;
-    await store.batch(dirty, (tx, key) => {
+    const { refused } = await store.batch(dirty, (tx, key) => {
       for (const task of reapable(tx, key)) if (addressesRestUntil(task) <= tx.now) tx.remove('task', task.id);
     });
+    if (refused === 0) return;
+    // Which ones is not told.
+    for (const key of dirty) this.#resting.add(clock.now() + retryMs, key);
+    this.#setTimer();
   }
 
   /** True where something can be deleted now; what has to rest is looked at again. */
@@ -132,6 +154,11 @@ export class ReaperLoop implements LeaderLoop {
       this.#loop.trigger();
     });
   }
+}
+
+/** Deleted, or its update has ended: what was kept for that may go. */
+function isOver(before: Service, after: Service | undefined): boolean {
+  return after === undefined || (isUpdating(before) && !isUpdating(after));
 }
 
 function reapable(view: ClusterView, key: string): readonly Task[] {

@@ -19,11 +19,16 @@ export function shouldRestart(task: Task): boolean {
   const onlyFailures = policy.condition === 'on-failure' || task.jobIteration !== undefined;
   if (onlyFailures && task.status.state === TaskState.complete) return false;
   if (policy.maxAttempts === 0) return true;
-  // The leader's stamp of the last write: restarts are stamped by the leader, too, so no agent's clock takes part.
-  const end = task.meta.updatedAt;
+  // A leader's stamp, and one that no later write moves: restarts are stamped by the leader, too, so no agent's clock takes part.
+  const end = endOf(task);
   const counted =
     policy.windowMs === 0 ? task.restarts : task.restarts.filter((at) => at > end - policy.windowMs && at < end);
   return counted.length < policy.maxAttempts;
+}
+
+/** The best that is known where the end itself was not stamped: the last write. */
+export function endOf(task: Task): number {
+  return task.endedAt ?? task.meta.updatedAt;
 }
 
 /** Whether a task that lost its node (down, drained, removed) may move. Moving does not count as a restart. */
@@ -52,7 +57,7 @@ export function restartDelayMs(task: Task, failures: number): number {
 export function failuresAfter(task: Task, specVersion: number): number {
   if (task.status.state === TaskState.complete || task.specVersion !== specVersion) return 0;
   const before = task.failures ?? 0;
-  const ranMs = task.runningSince === undefined ? 0 : task.meta.updatedAt - task.runningSince;
+  const ranMs = task.runningSince === undefined ? 0 : endOf(task) - task.runningSince;
   const healthy = ranMs >= Math.max(healthyRunMs, restartDelayMs(task, before));
   return healthy ? 1 : Math.min(failuresMax, before + 1);
 }

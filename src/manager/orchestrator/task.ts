@@ -5,6 +5,7 @@ import type { Node, Service, Task, UpdateOrder } from '../../model/objects.ts';
 import type { EndpointSpec, TaskSpec } from '../../model/spec.ts';
 import type { DesiredState } from '../../model/task-state.ts';
 import { isTerminal, TaskState } from '../../model/task-state.ts';
+import { isUpdated } from '../../model/update.ts';
 import { constraintsMatch } from '../../scheduler/index.ts';
 import type { Draft } from '../store/port.ts';
 import type { Place } from './place.ts';
@@ -80,6 +81,18 @@ export function isDirty(task: Task, service: Service, node: Node | undefined): b
   // A changed placement alone moves only those that stand where they may not; for the limit per node see `hasOtherLimit`.
   if (node === undefined || !sameTaskSpec(withoutPlacement(task.spec), withoutPlacement(wanted))) return true;
   return !constraintsMatch(wanted.Placement?.Constraints, node);
+}
+
+/**
+ * No update is going to move it: it is of the service's spec, or differs from that in nothing but where it may be placed, and the
+ * update that said so is over.
+ */
+export function isSettled(task: Task, service: Service): boolean {
+  if (task.specVersion === service.specVersion) return true;
+  const wanted = service.spec.TaskTemplate;
+  if (!sameEndpoint(task.endpoint, service.spec.EndpointSpec)) return false;
+  if (sameTaskSpec(task.spec, wanted)) return true;
+  return isUpdated(service) && sameTaskSpec(withoutPlacement(task.spec), withoutPlacement(wanted));
 }
 
 /** Made under another limit of replicas per node: whether it has to go depends on who else is there. */

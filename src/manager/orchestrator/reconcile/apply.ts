@@ -72,7 +72,7 @@ export function setDesired(tx: Transaction, taskId: string, desired: DesiredStat
   const status = ends
     ? { ...task.status, state: TaskState.shutdown, timestamp: tx.now, message: 'never assigned to a node' }
     : task.status;
-  tx.update('task', { ...draft, desired, status });
+  tx.update('task', { ...draft, desired, status, ...(ends ? { endedAt: tx.now } : {}) });
 }
 
 function release(tx: Transaction, taskId: string): void {
@@ -87,5 +87,6 @@ export function orphan(tx: Transaction, taskId: string, message: string): void {
   const task = tx.get('task', taskId);
   if (task === undefined || isTerminal(task.status.state)) return;
   const { meta: _, ...draft } = task;
-  tx.update('task', { ...draft, status: { ...task.status, state: TaskState.orphaned, timestamp: tx.now, message } });
+  const status = { ...task.status, state: TaskState.orphaned, timestamp: tx.now, message };
+  tx.update('task', { ...draft, status, endedAt: tx.now });
 }

@@ -11,7 +11,7 @@ import { isTerminal, TaskState } from '../../../model/task-state.ts';
 import type { Place } from '../place.ts';
 import { isJob } from '../place.ts';
 import { failoverDelayMs, failuresAfter, mayMove, restartDueAt, restartsAfter, shouldRestart } from '../restart.ts';
-import { isDirty, isLost, isStopped, isWanted } from '../task.ts';
+import { isDirty, isLost, isSettled, isStopped, isWanted } from '../task.ts';
 import { decideHandover } from '../update/handover.ts';
 
 /** How long a new task waits for the one that it replaces to stop. */
@@ -269,7 +269,7 @@ interface Succession {
 
 function successor(last: Task, context: SlotContext, { dueAt, after, counts }: Succession): Creation {
   const { service, now } = context;
-  const alike = !isJob(service) && isDirty(last, service, context.nodeOf(last.nodeId));
+  const alike = !isJob(service) && !isSettled(last, service) && isDirty(last, service, context.nodeOf(last.nodeId));
   const specVersion = alike ? last.specVersion : service.specVersion;
   const same = last.specVersion === specVersion;
   const restarts = counts === true ? restartsAfter(last, specVersion, now) : same ? last.restarts : [];
@@ -281,10 +281,16 @@ function successor(last: Task, context: SlotContext, { dueAt, after, counts }: S
     restarts,
     ...(failures === 0 ? {} : { failures }),
     ...(alike ? { like: last.id } : {}),
-    ...(same && last.updateBegunAt !== undefined ? { updateBegunAt: last.updateBegunAt } : {}),
+    ...(same ? begunAfter(last, now) : {}),
     ...(waits ? { notBefore: dueAt ?? now } : {}),
     ...(after === undefined ? {} : { replaces: after.id }),
   };
+}
+
+/** Once the new task ran, the update was through here: one that follows has the whole progress deadline again. */
+function begunAfter({ updateBegunAt, runningSince }: Task, now: number): Pick<Creation, 'updateBegunAt'> {
+  if (updateBegunAt === undefined) return {};
+  return { updateBegunAt: runningSince === undefined ? updateBegunAt : now };
 }
 
 /** What is wished of a task in the end: a job's is to complete. */

@@ -168,6 +168,7 @@ export class World {
       tx.update('task', {
         ...draft,
         ...(starts ? { runningSince: tx.now } : {}),
+        ...(isTerminal(state) && !isTerminal(task.status.state) ? { endedAt: tx.now } : {}),
         status: { ...task.status, state, timestamp: tx.now, message: 'reported', err: '' },
       });
     });
@@ -206,9 +207,12 @@ export class World {
           ? made
           : { ...made, description: resources ? { ...description, resources } : description };
       const since = old?.status.state === state ? old.status.since : tx.now;
+      const drainedAt = old?.spec.Availability === 'drain' ? old.drainedAt : tx.now;
+      const isDrained = (spec.Availability ?? old?.spec.Availability) === 'drain' && drainedAt !== undefined;
       const node = {
         ...draft,
         ...(old?.network === undefined ? {} : { network: old.network }),
+        ...(isDrained ? { drainedAt } : {}),
         spec: { ...(old?.spec ?? draft.spec), ...spec },
         status: { ...draft.status, state, since },
       };

@@ -1,6 +1,7 @@
 /** One place as an update sees it: its tasks in, how far it is out. Pure. */
 import type { Node, Service, Task } from '../../../model/objects.ts';
 import { isTerminal, TaskState } from '../../../model/task-state.ts';
+import { endOf } from '../restart.ts';
 import { isLost, isWanted } from '../task.ts';
 
 /** New tasks of one place that ended by themselves while the update lasts, however long they ran: a crash loop. */
@@ -39,8 +40,6 @@ export interface AssessContext {
   readonly monitorMs: number;
   isDirty(task: Task, node: Node | undefined): boolean;
   nodeOf(id: string): Node | undefined;
-  /** How long a task that ended had run by the leader's clock; undefined = this leader did not see it end. */
-  ranMs(taskId: string): number | undefined;
 }
 
 /** `tasks`: all of the place, oldest first. */
@@ -64,12 +63,14 @@ export function assess(tasks: readonly Task[], context: AssessContext): Assessme
 function progressOf(
   current: Task,
 ): Pick<Assessment, 'stage'> & Partial<Pick<Assessment, 'begunAt' | 'since' | 'taskId' | 'err'>> {
-  const { updateBegunAt: begunAt, runningSince } = current;
+  const { updateBegunAt, runningSince } = current;
   if (current.status.state === TaskState.running && current.desired === TaskState.running) {
-    if (begunAt === undefined || runningSince === undefined) return { stage: 'updated' };
-    return { stage: 'updated', begunAt, since: runningSince };
+    if (updateBegunAt === undefined || runningSince === undefined) return { stage: 'updated' };
+    return { stage: 'updated', begunAt: updateBegunAt, since: runningSince };
   }
-  if (begunAt === undefined) return { stage: 'settled' };
+  if (updateBegunAt === undefined) return { stage: 'settled' };
+  // It ran and ended, and its successor is still to be made.
+  const begunAt = runningSince === undefined ? updateBegunAt : endOf(current);
   return { stage: 'underway', begunAt, taskId: current.id, err: current.status.err };
 }
 
@@ -82,7 +83,7 @@ function isMade(task: Task, { service, startedAt }: AssessContext): boolean {
 
 function failureOf(made: readonly Task[], context: AssessContext): Failure | undefined {
   const ended = made.filter(endedByItself);
-  const early = ended.find((task) => ranMs(task, context) <= context.monitorMs);
+  const early = ended.find((task) => ranMs(task) <= context.monitorMs);
   if (early !== undefined) return { taskId: early.id, why: '' };
   const last = ended.at(-1);
   if (last === undefined || ended.length < crashesMax) return undefined;
@@ -95,9 +96,8 @@ function endedByItself({ status: { state }, evicted }: Task): boolean {
   return state === TaskState.complete || state === TaskState.failed || state === TaskState.rejected;
 }
 
-function ranMs(task: Task, context: AssessContext): number {
-  if (task.runningSince === undefined) return 0;
-  return context.ranMs(task.id) ?? task.status.timestamp - task.runningSince;
+function ranMs(task: Task): number {
+  return task.runningSince === undefined ? 0 : endOf(task) - task.runningSince;
 }
 
 function isRunning(task: Task, context: AssessContext): boolean {

@@ -47,13 +47,13 @@ function decidePair(pair: Pair, context: SlotContext): SlotDecision {
 }
 
 /**
- * Who drains a node wants it empty, also when there is no room elsewhere. Counted from the last change of the node, which
- * is as a rule the drain itself; undefined where there is no drain, or the new task already runs.
+ * Who drains a node wants it empty, also when there is no room elsewhere. Counted from the drain, or from the last change of a
+ * node that was drained before that was kept; undefined where there is no drain, or the new task already runs.
  */
 function leavesDrainedNodeAt({ old, fresh }: Pair, context: SlotContext): number | undefined {
   const node = context.nodeOf(old.nodeId);
   if (node?.spec.Availability !== 'drain' || fresh.status.state === TaskState.running) return undefined;
-  return node.meta.updatedAt + drainPatienceMs;
+  return (node.drainedAt ?? node.meta.updatedAt) + drainPatienceMs;
 }
 
 function decideInPeace(pair: Pair, context: SlotContext): SlotDecision {

@@ -5,7 +5,7 @@
  */
 import { Pace } from '../../../lib/pace.ts';
 import type { Node, Service, Task } from '../../../model/objects.ts';
-import { isTerminal, TaskState } from '../../../model/task-state.ts';
+import { TaskState } from '../../../model/task-state.ts';
 import { isUpdating, rolledBack, updateConfigOf } from '../../../model/update.ts';
 import type { ChangeEvent } from '../../../model/view.ts';
 import { CommitLoop } from '../../store/commit-loop.ts';
@@ -18,6 +18,7 @@ import type { OrchestratorOptions } from '../port.ts';
 import { lookedAtPerTurn, retryMs } from '../port.ts';
 import { applyAction } from '../reconcile/apply.ts';
 import type { Action } from '../reconcile/slot.ts';
+import { isDirty } from '../task.ts';
 import { decideBegin } from './begin.ts';
 import { decideHandover } from './handover.ts';
 import type { Verdict } from './rollout.ts';
@@ -116,9 +117,6 @@ export class UpdateLoop implements LeaderLoop {
     const rollout = task === undefined ? undefined : this.#rollouts.get(task.serviceId);
     if (task === undefined || rollout === undefined) return;
     this.#placesOf(task.serviceId).add(placeOf(task));
-    const ended = before !== undefined && after !== undefined && !isTerminal(before.status.state);
-    if (!ended || !isTerminal(after.status.state) || after.runningSince === undefined) return;
-    rollout.noteEnd(after.id, after.meta.updatedAt - after.runningSince);
   }
 
   /** What is out of date can depend on the node; and a node that takes tasks again may have some that are. */
@@ -128,8 +126,7 @@ export class UpdateLoop implements LeaderLoop {
     const { view } = this.#options.store;
     for (const task of view.tasksOfNode(node.id)) {
       if (this.#rollouts.has(task.serviceId)) this.#placesOf(task.serviceId).add(placeOf(task));
-      else if (task.pinned === true && view.get('service', task.serviceId)?.specVersion !== task.specVersion)
-        this.#services.add(task.serviceId);
+      else if (isLeft(task, view.get('service', task.serviceId), after)) this.#services.add(task.serviceId);
     }
   }
 
@@ -261,6 +258,15 @@ function applyVerdict(tx: Transaction, service: Service, verdict: Verdict): void
   }
   const { meta: _, updateProgress: __, ...draft } = service;
   tx.update('service', { ...draft, ...verdict.change });
+}
+
+/**
+ * Of another spec, and the node decides whether an update has to come to it after all: a node that took nothing new, or a change of
+ * the placement that moved nothing and so never began.
+ */
+function isLeft(task: Task, service: Service | undefined, node: Node | undefined): boolean {
+  if (service === undefined || task.specVersion === service.specVersion) return false;
+  return task.pinned === true || (service.updateStatus === undefined && isDirty(task, service, node));
 }
 
 /** As far as updates are concerned. */

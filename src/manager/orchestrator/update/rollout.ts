@@ -39,13 +39,11 @@ export interface RolloutDecision {
 
 /** Places whose failure is remembered in the store; at so many the update is over in any case. */
 export const failedMax = 10_000;
-const endingsMax = 10_000;
 
 export class Rollout {
   service: Service;
   readonly #ports: RolloutPorts;
   readonly #dirt: Dirt;
-  readonly #ranMs = new Map<string, number>();
   /** Outdated places with nothing that runs: they go first. */
   readonly #idle = new Set<Place>();
   readonly #outdated = new Set<Place>();
@@ -77,11 +75,6 @@ export class Rollout {
     return this.#underway.keys();
   }
 
-  noteEnd(taskId: string, ranMs: number): void {
-    if (this.#ranMs.size >= endingsMax) this.#ranMs.clear();
-    this.#ranMs.set(taskId, ranMs);
-  }
-
   /** Looks at one place again. What stays where it was keeps its turn. */
   refresh(place: Place): void {
     const assessment = this.#assess(place);
@@ -104,8 +97,9 @@ export class Rollout {
 
   decide(now: number): RolloutDecision {
     const { updateStatus: status } = this.service;
-    if (!isUpdating(this.service)) return status === undefined ? this.#start(now) : this.#straggle(now);
-    if (status === undefined) return { begin: [] };
+    if (status === undefined) return this.#dirtCount === 0 ? { begin: [] } : this.#start(startedUpdate(now), now);
+    if (!isUpdating(this.service)) return this.#straggle(now);
+    if (this.service.updateProgress === undefined) return this.#start(status, now);
     const failure = this.#newFailure(now);
     const verdict = failure === undefined ? undefined : this.#judge(status, failure);
     if (verdict !== undefined && !isTolerated(verdict)) return { begin: [], verdict };
@@ -127,7 +121,6 @@ export class Rollout {
       monitorMs: updateConfigOf(service).monitorMs,
       isDirty: (task, node) => this.#dirt.isDirty(task, node) || this.#isCrowdedOut(task),
       nodeOf: (id) => this.#ports.nodeOf(id),
-      ranMs: (taskId) => this.#ranMs.get(taskId),
     });
   }
 
@@ -149,10 +142,9 @@ export class Rollout {
     return globalIntent(this.service, node) === 'keep';
   }
 
-  #start(now: number): RolloutDecision {
-    const total = this.#dirtCount;
-    if (total === 0) return { begin: [] };
-    const change = { updateStatus: startedUpdate(now), updateProgress: { total, failed: [] } };
+  /** A rollback is under way before it is seen here; what it has to do is counted first, too. */
+  #start(updateStatus: UpdateStatus, now: number): RolloutDecision {
+    const change = { updateStatus, updateProgress: { total: this.#dirtCount, failed: [] } };
     return { begin: this.#next(this.#lanes(now).free), verdict: { kind: 'status', change } };
   }
 
@@ -169,10 +161,10 @@ export class Rollout {
     const { parallelism, delayMs } = updateConfigOf(this.service);
     let busy = 0;
     let wakeAt = Number.POSITIVE_INFINITY;
-    for (const [place, { begunAt = now }] of this.#underway) {
+    for (const [place, assessment] of this.#underway) {
       if (this.#failed.has(place)) continue;
       busy += 1;
-      wakeAt = Math.min(wakeAt, begunAt + this.#deadlineMs);
+      wakeAt = Math.min(wakeAt, this.#overdueAt(assessment));
     }
     for (const [place, since] of this.#cooling) {
       if (since + delayMs <= now) this.#cooling.delete(place);
@@ -183,6 +175,11 @@ export class Rollout {
     }
     const free = parallelism === 0 ? Number.POSITIVE_INFINITY : Math.max(0, parallelism - busy);
     return { free, busy, ...(Number.isFinite(wakeAt) ? { wakeAt } : {}) };
+  }
+
+  /** One that was begun before the update was resumed has the whole time again. */
+  #overdueAt({ begunAt = Number.POSITIVE_INFINITY }: Assessment): number {
+    return Math.max(begunAt, this.service.updateStatus?.startedAt ?? 0) + this.#deadlineMs;
   }
 
   get #deadlineMs(): number {
@@ -204,8 +201,9 @@ export class Rollout {
 
   /** A failure that was not judged yet. */
   #newFailure(now: number): Failure | undefined {
-    for (const [place, { begunAt = now, taskId = '', err = '' }] of this.#underway) {
-      if (begunAt + this.#deadlineMs > now || this.#failed.has(place)) continue;
+    for (const [place, assessment] of this.#underway) {
+      if (this.#overdueAt(assessment) > now || this.#failed.has(place)) continue;
+      const { taskId = '', err = '' } = assessment;
       const waited = `it does not run after ${this.#deadlineMs / 1000} s`;
       this.#failed.set(place, { taskId, why: err === '' ? waited : `${waited}: ${err}` });
     }

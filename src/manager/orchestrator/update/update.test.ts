@@ -347,6 +347,34 @@ describe('failures', () => {
     await stays(world);
   });
 
+  test.each([
+    [0.4, 'rollback_completed'],
+    [0.2, 'rollback_paused'],
+  ])(
+    'U12: a rollback has its own ratio, of the places that it takes back: with %f one of three leaves it %s',
+    async (most, state) => {
+      const none = { RestartPolicy: { Condition: 'none' } };
+      const world = await worldOf(4, 4, {
+        ...change('nginx:1', none),
+        ...ratio,
+        RollbackConfig: { Parallelism: 1, Delay: 10 * ms, Monitor: 500 * ms, MaxFailureRatio: most },
+      });
+      const dead = new Set<number>();
+      world.agent = (task) => {
+        const dies = isBad(task) || (task.specVersion === 3 && (dead.size === 0 || dead.has(task.slot)));
+        if (!dies || task.desired !== TaskState.running) return obedient(task);
+        if (!isBad(task)) dead.add(task.slot);
+        return task.status.state === TaskState.running ? TaskState.failed : TaskState.running;
+      };
+      // Three of four are begun at once, and all fail: so many there are to take back.
+      const UpdateConfig = { Parallelism: 3, Delay: 10 * ms, Monitor: 500 * ms, FailureAction: 'rollback' };
+      await world.spec('web', { ...change('bad', none), UpdateConfig });
+      await world.advance(10_000);
+      expect([stateOf(world), dead.size]).toEqual([state, 1]);
+      expect(images(world)).toHaveLength(state === 'rollback_completed' ? 3 : 1);
+    },
+  );
+
   test('the message of a rollback names the task', async () => {
     const world = await worldOf(2, 2, { UpdateConfig: { ...quick, FailureAction: 'rollback' } });
     rejectBad(world);
