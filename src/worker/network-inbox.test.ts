@@ -91,6 +91,7 @@ class SlowNetworks {
   finish: (problems: readonly NetworkProblem[]) => void = () => {};
   fail: (error: Error) => void = () => {};
   problems: (problems: readonly NetworkProblem[]) => void = () => {};
+  inPlace?: () => NetworkState | undefined;
 
   apply(state: NetworkState): Promise<readonly NetworkProblem[]> {
     this.applied.push(state);
@@ -164,6 +165,37 @@ describe('network keeper', () => {
     networks.finish([]);
     await clock.runUntilIdle();
     expect(sent).toEqual([{ kind: 'networkAck', version: 1, problems: [] }]);
+  });
+
+  test('a state that is not in place is not acknowledged: its problems are told with the last one that was', async () => {
+    const { clock, networks, sent, keeper: kept } = keeper();
+    let inPlace: NetworkState | undefined;
+    networks.inPlace = () => inPlace;
+    const refused: NetworkProblem = { message: 'nft says no' };
+    kept.add(full());
+    await clock.runUntilIdle();
+    networks.finish([refused]);
+    await clock.runUntilIdle();
+    expect(sent).toEqual([]);
+    inPlace = networks.applied.at(-1);
+    networks.problems([]);
+    expect(sent.splice(0)).toEqual([{ kind: 'networkAck', version: 1, problems: [] }]);
+    kept.add(next(1));
+    await clock.runUntilIdle();
+    networks.finish([refused]);
+    await clock.runUntilIdle();
+    expect(sent.splice(0)).toEqual([{ kind: 'networkAck', version: 1, problems: [refused] }]);
+    inPlace = networks.applied.at(-1);
+    networks.problems([]);
+    expect(sent.splice(0)).toEqual([{ kind: 'networkAck', version: 2, problems: [] }]);
+    // What was in place in an earlier session says nothing in this one, whatever its number.
+    kept.reset();
+    networks.problems([taken]);
+    kept.add(full());
+    await clock.runUntilIdle();
+    networks.finish([refused]);
+    await clock.runUntilIdle();
+    expect(sent).toEqual([]);
   });
 
   test('a state that could not be applied is tried again', async () => {

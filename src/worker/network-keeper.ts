@@ -1,13 +1,14 @@
 /**
  * Hands the networks' state to the executor, one after the other: of those that wait only the newest is applied. Tells the
- * managers which version is in place, and what could not be done; again when that changes by itself.
+ * managers which version is in place, and what could not be done; again when that changes by itself. A version that could not be put
+ * in place is not acknowledged: a task would be stopped to which this node still leads.
  */
 import type { Clock } from '../lib/clock.ts';
 import { messageOf } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 import { Loop } from '../lib/loop.ts';
 import { type AgentMessage, networkProblemsMax } from '../model/assignment.ts';
-import type { NetworkSet } from '../model/network.ts';
+import type { NetworkSet, NetworkState } from '../model/network.ts';
 import type { NetworkProblem } from '../model/objects.ts';
 import type { NodeNetworks } from './executor/port.ts';
 import { NetworkInbox } from './network-inbox.ts';
@@ -32,6 +33,8 @@ export class NetworkKeeper {
   /** Versions are those of a session: what an earlier one said must not be acknowledged in this. */
   #session = 0;
   #waiting = false;
+  /** Of this session; the last one that was handed over, in place or not. */
+  #told: NetworkState | undefined;
   /** Of this session. */
   #applied = 0;
   #stopped = false;
@@ -49,6 +52,7 @@ export class NetworkKeeper {
   /** A new session begins, with a full set. */
   reset(): void {
     this.#session += 1;
+    this.#told = undefined;
     this.#applied = 0;
     this.#inbox.reset();
     this.#waiting = false;
@@ -78,7 +82,7 @@ export class NetworkKeeper {
     const session = this.#session;
     const problems = (await this.#options.networks?.apply(state)) ?? [];
     if (session !== this.#session || this.#stopped) return;
-    this.#applied = state.version;
+    this.#told = state;
     this.#acknowledge(problems);
   }
 
@@ -88,8 +92,14 @@ export class NetworkKeeper {
     clock.timer(retryMs, () => this.#take());
   }
 
+  #isInPlace(state: NetworkState): boolean {
+    const { networks } = this.#options;
+    return networks?.inPlace === undefined || networks.inPlace() === state;
+  }
+
   #acknowledge(problems: readonly NetworkProblem[]): void {
-    if (this.#applied === 0 || this.#stopped) return; // the managers have yet to say something
+    if (this.#told !== undefined && this.#isInPlace(this.#told)) this.#applied = this.#told.version;
+    if (this.#applied === 0 || this.#stopped) return; // there is nothing that they have said in place
     this.#options.send({
       kind: 'networkAck',
       version: this.#applied,

@@ -11,6 +11,7 @@ import { newId } from '../../src/lib/ids.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { realClock, realRandom } from '../../src/lib/real.ts';
 import type { AssignedTask } from '../../src/model/assignment.ts';
+import type { NetworkState } from '../../src/model/network.ts';
 import type { NetworkProblem } from '../../src/model/objects.ts';
 import type { ContainerSpec, TaskSpec } from '../../src/model/spec.ts';
 import { TaskState } from '../../src/model/task-state.ts';
@@ -165,6 +166,7 @@ class Daemon {
 export class BareNetwork implements NetworkDriver {
   readonly #directory: string;
   readonly #sandboxes = new Map<string, Sandbox>();
+  #state: NetworkState | undefined;
 
   constructor(directory: string) {
     this.#directory = directory;
@@ -214,8 +216,13 @@ export class BareNetwork implements NetworkDriver {
     return [...this.#sandboxes.keys()];
   }
 
-  async apply(): Promise<readonly NetworkProblem[]> {
+  async apply(state: NetworkState): Promise<readonly NetworkProblem[]> {
+    this.#state = state;
     return [];
+  }
+
+  inPlace(): NetworkState | undefined {
+    return this.#state;
   }
 
   onProblems(): void {}

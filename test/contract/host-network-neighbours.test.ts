@@ -176,6 +176,38 @@ describe('a host that is lost', () => {
   });
 });
 
+describe('a host that is removed from the cluster at once', () => {
+  test('is gone as well: open connections to its tasks are cut', async () => {
+    await world.sync(behind(w2), false);
+    const client = connect(`${host(1)}:8080`);
+    expect(await client.next()).toBe(`w2 ${outside}`);
+    const without = { ...behind(w3), tasks: behind(w3).tasks.filter(({ id }) => id !== 'w2'), goneHosts: [2] };
+    for (const number of [1, 3]) await world.ask(number, 'sync', without, { full: false });
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(await client.next()).toBe('ECONNRESET');
+    await world.sync(cluster, false);
+    expect(await get('ext', `${host(1)}:8080`)).toMatch(/^w[23] /);
+  });
+});
+
+describe('a port that changes hands in one state', () => {
+  test('answers for its new service at once, on every host', async () => {
+    const other: ServiceRecord = { ...web, id: 'other', name: 'other' };
+    const moved: Cluster = {
+      tasks: cluster.tasks.map((task) => (task === w3 ? { ...task, service: 'other' } : task)),
+      services: [other],
+    };
+    expect(problemsOf(await world.sync(moved, false))).toEqual([]);
+    for (const number of [1, 2, 3]) {
+      for (let at = 0; at < 2; at++) expect(await get('ext', `${host(number)}:8080`)).toBe(`w3 ${outside}`);
+    }
+    const swapped = { ...moved, services: [{ ...other, ports: [] }, web] };
+    expect(problemsOf(await world.sync(swapped, false))).toEqual([]);
+    expect(await get('ext', `${host(1)}:8080`)).toBe(`w2 ${outside}`);
+    expect(problemsOf(await world.sync(cluster, false))).toEqual([]);
+  });
+});
+
 describe('beside other programs', () => {
   test('marks that count in address checks (WireGuard sets this) do no harm', async () => {
     for (const number of [1, 2, 3]) await on(`h${number}`, 'sysctl', '-qw', 'net.ipv4.conf.all.src_valid_mark=1');

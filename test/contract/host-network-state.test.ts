@@ -207,6 +207,26 @@ describe('sync', () => {
     expect(await on('h1', 'ip link show tscgdeadbeef')).toMatch(/^failed/);
   });
 
+  test('gives both ends of every link the packet size that the underlay leaves', async () => {
+    const sizes = async () =>
+      [
+        await on('c1', 'ip -o link show gw0'),
+        await on('h1', `ip -o link show ${linkName('c1')}`),
+        await on('h1', 'ip -o link show ing0'),
+      ].map((line) => Number(/ mtu (\d+)/.exec(line)?.[1]));
+    expect(await sizes()).toEqual([1450, 1450, 1450]);
+    for (const [underlay, inner] of [
+      [1400, 1350],
+      [1500, 1450],
+    ] as const) {
+      await on('h1', `ip link set eth0 mtu ${underlay}`);
+      expect(problemsOf([await world.ask(1, 'sync', cluster)])).toEqual([]);
+      expect([underlay, await sizes()]).toEqual([underlay, [inner, inner, inner]]);
+      expect((await world.ask(1, 'sync', cluster)).changes).toBe(0);
+    }
+    expect(await get('c1', `${outside}:8000`)).toBe(`ext ${host(1)}`);
+  });
+
   test('converges after kills in the middle', async () => {
     const more = [21, 22, 23, 24, 25, 26].map((at): TaskSpec => ({ id: `k${at}`, host: 1, at, service: 'web' }));
     await ip(more.map(({ id }) => `netns add ${netns(id)}`));

@@ -31,6 +31,8 @@ export interface Cluster {
   readonly services: readonly ServiceRecord[];
   readonly networks?: readonly NetworkRecord[];
   readonly downHosts?: readonly number[];
+  /** Removed from the cluster. */
+  readonly goneHosts?: readonly number[];
 }
 
 export interface Answer {
@@ -219,7 +221,7 @@ function sandboxOf(task: TaskSpec): SandboxRecord {
   };
 }
 
-function desiredFor(host: number, { tasks, services, networks = [], downHosts = [] }: Cluster) {
+function desiredFor(host: number, { tasks, services, networks = [], downHosts = [], goneHosts = [] }: Cluster) {
   const endpoints = tasks.flatMap((task): EndpointRecord[] => {
     if (task.service === undefined) return [];
     const { id: taskId, service: serviceId, active = true } = task;
@@ -227,7 +229,8 @@ function desiredFor(host: number, { tasks, services, networks = [], downHosts = 
       { taskId, nodeId: `n${task.host}`, serviceId, names: [], attachments: [], gateway: addressOf(task), active },
     ];
   });
-  const peers = [1, 2, 3].filter((other) => other !== host).map((other) => peerOf(other, downHosts.includes(other)));
+  const others = [1, 2, 3].filter((other) => other !== host && !goneHosts.includes(other));
+  const peers = others.map((other) => peerOf(other, downHosts.includes(other)));
   return {
     sandboxes: tasks.filter((task) => task.host === host).map(sandboxOf),
     state: { self: selfOf(host), peers, networks, endpoints, services },

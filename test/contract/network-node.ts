@@ -9,7 +9,7 @@ import { realClock, realRandom, terminalLog } from '../../src/lib/real.ts';
 import { emptyNetworkState } from '../../src/model/network.ts';
 import { composeDriver } from '../../src/worker/network/driver.ts';
 import { createHostPlane } from '../../src/worker/network/host/index.ts';
-import { createKernel } from '../../src/worker/network/host/kernel.ts';
+import { createKernel, type Kernel } from '../../src/worker/network/host/kernel.ts';
 import { createOverlayPlane } from '../../src/worker/network/overlay/index.ts';
 import type { Plane } from '../../src/worker/network/planes.ts';
 import type { SandboxRequest } from '../../src/worker/network/port.ts';
@@ -18,6 +18,20 @@ import { decodeState } from '../../src/worker/network/records.ts';
 const [stateDir = '', prefix = ''] = process.argv.slice(2);
 const log = process.env['TRACE'] === undefined ? silentLog : terminalLog(new Set(['all']));
 const kernels = { host: createKernel(), overlay: createKernel() };
+/** As a kernel that takes no rules: out of memory, a module that is gone. */
+let refusesRules = false;
+const moody: Kernel = {
+  get changes() {
+    return kernels.overlay.changes;
+  },
+  read: (program, args) => kernels.overlay.read(program, args),
+  change: async (program, args, input) => {
+    if (refusesRules && args.includes('nft')) throw new Error('nft: no');
+    return kernels.overlay.change(program, args, input);
+  },
+  setting: (path) => kernels.overlay.setting(path),
+  set: (path, value) => kernels.overlay.set(path, value),
+};
 const noNames: Plane = {
   wire: async () => {},
   unwire: async () => {},
@@ -30,7 +44,7 @@ const driver = composeDriver({ stateDir, prefix, clock: realClock, random: realR
   again = fullSync;
   return {
     host: createHostPlane({ clock: realClock, log, kernel: kernels.host }),
-    overlay: createOverlayPlane({ prefix, clock: realClock, log, kernel: kernels.overlay }),
+    overlay: createOverlayPlane({ prefix, clock: realClock, log, kernel: moody }),
     names: noNames,
   };
 });
@@ -53,6 +67,11 @@ const calls: Record<string, (argument: unknown) => Promise<unknown>> = {
     const { host, overlay } = kernels;
     return { host: host.changes - before.host, overlay: overlay.changes - before.overlay, problems };
   },
+  refuseRules: async (refuses) => {
+    refusesRules = refuses as boolean;
+  },
+  /** The version that is in place. */
+  inPlace: async () => driver.inPlace()?.version ?? -1,
   destroy: () => driver.destroy(),
   close: () => driver.close(),
 };

@@ -7,12 +7,14 @@ import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 
 /** A process can not change its own network namespace: the checks run in a child that was born in one. */
-async function inNamespace(script: string): Promise<unknown> {
+async function inNamespace(script: string, ...more: readonly string[]): Promise<unknown> {
   const stateDir = mkdtempSync(join(tmpdir(), 'tsc-net-'));
   const path = fileURLToPath(new URL(script, import.meta.url));
-  const child = spawn('unshare', ['--net', process.execPath, '-C', 'source', '--import', 'tsx', path, stateDir], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  const child = spawn(
+    'unshare',
+    ['--net', ...more, process.execPath, '-C', 'source', '--import', 'tsx', path, stateDir],
+    { stdio: ['ignore', 'pipe', 'pipe'] },
+  );
   let stdout = '';
   let stderr = '';
   child.stdout.on('data', (chunk) => (stdout += chunk));
@@ -24,6 +26,17 @@ async function inNamespace(script: string): Promise<unknown> {
 
 test('the real driver keeps the contract', async () => {
   expect(await inNamespace('./network-contract-host.ts')).toEqual({});
+});
+
+test('a container without networks asks 127.0.0.11, which reaches a resolver on the loopback of the host', async () => {
+  expect(await inNamespace('./network-names.ts', '--mount')).toEqual({
+    resolvConf: 'nameserver 127.0.0.11',
+    known: '192.0.2.77',
+    unknown: 'ENOTFOUND',
+    ofTheCluster: 'ENOTFOUND',
+    noneIsTold: false,
+    noneIsAnswered: 'ECONNREFUSED',
+  });
 });
 
 test('tasks get addresses, egress rules and published ports, and everything goes again', async () => {

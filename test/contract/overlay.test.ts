@@ -125,6 +125,31 @@ describe('an overlay network', () => {
     await lab.tell();
   });
 
+  test('what a node could not change is not in place there, and is made up for, with the connections to what is gone', async () => {
+    const node = lab.node(1);
+    const inside = (...args: string[]) =>
+      execute('nsenter', [`--net=/run/netns/${node.prefix}-net-netone000000`, ...args]);
+    const remembered = async () =>
+      (await inside('conntrack', '-L', '--reply-src', '10.1.0.22')).stdout.split('\n').filter(Boolean).length;
+    await lab.gets('client', 'http://10.1.0.2/', 6);
+    const before = await node.call<number>('inPlace');
+    expect(before).toBeGreaterThan(0);
+    expect(await remembered()).toBeGreaterThan(0);
+    const gone = lab.container('w2');
+    lab.containers.delete('w2');
+    await node.call('refuseRules', true);
+    await lab.tell();
+    await lab.tell();
+    expect([await node.call('inPlace'), await lab.node(3).call('inPlace')]).toEqual([before, before + 2]);
+    await node.call('refuseRules', false);
+    expect(await node.sync()).toMatchObject({ problems: [] });
+    expect(await node.call('inPlace')).toBe(before + 2);
+    await until('connections are cut', 3_000, async () => ((await remembered()) === 0 ? true : undefined));
+    lab.containers.set('w2', gone);
+    await lab.tell();
+    expect(new Set(await lab.gets('client', 'http://10.1.0.2/', 3)).size).toBe(3);
+  });
+
   test('a full comparison of what is right changes nothing', async () => {
     for (const node of lab.nodes) await node.sync();
     for (const node of lab.nodes) expect(await node.sync()).toMatchObject({ overlay: 0, host: 0, problems: [] });

@@ -98,6 +98,7 @@ class Driver implements ContainerdExecutor {
     const { clock, random, log, stateDir, network } = options;
     this.networks = {
       apply: (state) => network.apply(state),
+      inPlace: () => network.inPlace(),
       onProblems: (handle) => network.onProblems(handle),
       forget: () => network.destroy(),
     };

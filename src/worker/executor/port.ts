@@ -54,7 +54,9 @@ export interface NodeNetworks {
    * older one that waits: both then resolve when the newer state is in place.
    */
   apply(state: NetworkState): Promise<readonly NetworkProblem[]>;
-  /** Called when problems come or go by themselves, e.g. another program gave a port back. */
+  /** The state of the last `apply` or retry that no part failed at as a whole. Absent: what `apply` was given last. */
+  inPlace?(): NetworkState | undefined;
+  /** Called when problems come or go by themselves, e.g. another program gave a port back, and when `inPlace` catches up. */
   onProblems(handle: (problems: readonly NetworkProblem[]) => void): void;
   /** The node has left the cluster: nothing of its networks stays. Usable again afterwards. Absent: nothing to forget. */
   forget?(): Promise<void>;

@@ -144,6 +144,18 @@ export const networkContract: readonly ContractCheck[] = [
     },
   },
   {
+    name: 'a state that was carried out is in place until there is another one, or nothing is left',
+    async run({ driver }) {
+      const [first, second] = [state({}), state({ withNet: true })];
+      await driver.apply(first);
+      equal(driver.inPlace(), first);
+      await driver.apply(second);
+      equal(driver.inPlace(), second);
+      await driver.destroy();
+      equal(driver.inPlace(), undefined);
+    },
+  },
+  {
     name: 'after destroy nothing is left, and the node may get another place',
     async run({ driver }) {
       await driver.apply(state({}));

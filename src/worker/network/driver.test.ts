@@ -16,6 +16,7 @@ import { decodeState, encodeState } from './records.ts';
 class ScriptedPlane implements Plane {
   readonly syncs: { readonly version: number; readonly full: boolean }[] = [];
   next: () => Promise<readonly NetworkProblem[]> = async () => [];
+  isBehind = false;
 
   async wire(): Promise<void> {}
   async unwire(): Promise<void> {}
@@ -119,6 +120,50 @@ describe('a state', () => {
     const endpoint = { taskId: 't', nodeId: 'n', serviceId: 's', names: ['x'], attachments: [], active: true };
     const state = { ...version(3), self, endpoints: new Map([['t', endpoint]]) };
     expect(decodeState(encodeState(state))).toEqual(state);
+  });
+});
+
+describe('what is in place', () => {
+  test('is the last state that every part has carried out', async () => {
+    const driver = open();
+    expect(driver.inPlace()).toBeUndefined();
+    await driver.start();
+    const states = [1, 2, 3].map(version);
+    const [first = version(0), second = version(0), third = version(0)] = states;
+    await driver.apply(first);
+    expect(driver.inPlace()).toBe(first);
+    host.next = async () => {
+      throw new Error('the kernel says no');
+    };
+    await driver.apply(second);
+    expect(driver.inPlace()).toBe(first);
+    host.next = async () => [{ message: 'port taken' }];
+    await driver.apply(third);
+    expect(driver.inPlace()).toBe(third);
+    await driver.destroy();
+    expect(driver.inPlace()).toBeUndefined();
+    await driver.close();
+  });
+
+  test('is not what a part says it is behind with, and is told when a retry ends that', async () => {
+    const driver = open();
+    await driver.start();
+    let told = 0;
+    driver.onProblems(() => told++);
+    host.isBehind = true;
+    // Beside a problem that stays, so that the list is the same before and after.
+    host.next = async () => [{ message: 'stays' }];
+    const wanted = version(1);
+    await driver.apply(wanted);
+    expect([driver.inPlace()?.version, told]).toEqual([0, 1]);
+    host.isBehind = false;
+    again();
+    await eventually(3);
+    await driver.list();
+    for (let turn = 0; turn < 100 && driver.inPlace() !== wanted; turn++) await new Promise((r) => setImmediate(r));
+    expect(driver.inPlace()).toBe(wanted);
+    expect(told).toBe(2);
+    await driver.close();
   });
 });
 

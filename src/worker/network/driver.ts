@@ -74,6 +74,8 @@ class Driver implements NetworkDriver {
   readonly #stateFile: StateFile;
   readonly #sandboxes = new Map<string, StoredSandbox>();
   #state: NetworkState = emptyNetworkState;
+  #inPlace: NetworkState | undefined;
+  #behind = false;
   #lastGateway: string | undefined;
   #problems: readonly NetworkProblem[] = [];
   readonly #problemHandlers = new Set<(problems: readonly NetworkProblem[]) => void>();
@@ -136,6 +138,10 @@ class Driver implements NetworkDriver {
     return this.#problems;
   }
 
+  inPlace(): NetworkState | undefined {
+    return this.#inPlace;
+  }
+
   onProblems(handle: (problems: readonly NetworkProblem[]) => void): void {
     this.#problemHandlers.add(handle);
   }
@@ -159,11 +165,12 @@ class Driver implements NetworkDriver {
       for (const plane of this.#planes().toReversed()) await plane.destroy();
       this.#sandboxes.clear();
       this.#state = emptyNetworkState;
+      this.#inPlace = undefined;
       this.#lastGateway = undefined;
       await this.#collectNamespaces();
       await this.#records.clear();
       await this.#stateFile.clear();
-      this.#report([]);
+      this.#report([], false);
     });
   }
 
@@ -325,7 +332,11 @@ class Driver implements NetworkDriver {
       attempt('overlay networks', () => overlay.sync(desired, { full })),
     ]);
     await attempt('names', () => names.sync(desired, { full }));
-    this.#report(found);
+    const isBehind = failed || this.#planes().some((plane) => plane.isBehind === true);
+    const caughtUp = !isBehind && this.#behind;
+    this.#behind = isBehind;
+    if (!isBehind) this.#inPlace = desired.state;
+    this.#report(found, caughtUp);
     if (failed) return this.#scheduleRetry();
     this.#retryMs = retryMinMs;
   }
@@ -347,11 +358,11 @@ class Driver implements NetworkDriver {
     if (garbage.length > 0) await removeNetns(garbage);
   }
 
-  #report(found: readonly NetworkProblem[]): void {
+  #report(found: readonly NetworkProblem[], caughtUp: boolean): void {
     const problems = found
       .slice(0, problemsMax)
       .map((problem) => ({ ...problem, message: problem.message.slice(0, problemLengthMax) }));
-    if (JSON.stringify(problems) === JSON.stringify(this.#problems)) return;
+    if (!caughtUp && JSON.stringify(problems) === JSON.stringify(this.#problems)) return;
     this.#problems = problems;
     for (const handle of this.#problemHandlers) handle(problems);
   }

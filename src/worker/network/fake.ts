@@ -21,6 +21,8 @@ export class FakeNetworkDriver implements NetworkDriver {
   readonly #gate = new Gate();
   readonly #handlers = new Set<(problems: readonly NetworkProblem[]) => void>();
   #problems: readonly NetworkProblem[] = [];
+  #inPlace: NetworkState | undefined;
+  #fails = false;
   readonly #waiting = new Map<string, AbortController>();
 
   constructor(
@@ -41,6 +43,14 @@ export class FakeNetworkDriver implements NetworkDriver {
   setProblems(problems: readonly NetworkProblem[]): void {
     this.#problems = problems;
     for (const handle of this.#handlers) handle(problems);
+  }
+
+  /** From now on no state is carried out; or all are again, the last one at once. */
+  setFailing(fails: boolean): void {
+    this.#fails = fails;
+    if (fails || this.#inPlace === this.#kept.state) return;
+    this.#inPlace = this.#kept.state;
+    for (const handle of this.#handlers) handle(this.#problems);
   }
 
   async start(): Promise<void> {}
@@ -70,8 +80,13 @@ export class FakeNetworkDriver implements NetworkDriver {
 
   async apply(state: NetworkState): Promise<readonly NetworkProblem[]> {
     this.#kept.state = state;
+    if (!this.#fails) this.#inPlace = state;
     this.#gate.signal();
     return this.#problems;
+  }
+
+  inPlace(): NetworkState | undefined {
+    return this.#inPlace;
   }
 
   onProblems(handle: (problems: readonly NetworkProblem[]) => void): void {
@@ -85,6 +100,7 @@ export class FakeNetworkDriver implements NetworkDriver {
   async destroy(): Promise<void> {
     this.#kept.sandboxes.clear();
     this.#kept.state = emptyNetworkState;
+    this.#inPlace = undefined;
     this.#kept.lastGateway = undefined;
   }
 

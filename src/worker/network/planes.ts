@@ -48,6 +48,11 @@ export interface Plane {
    * it twice changes nothing the second time. Never two calls at once.
    */
   sync(desired: Desired, how?: SyncOptions): Promise<readonly NetworkProblem[]>;
+  /**
+   * The last `sync` answered, but left something that containers use as an older state wanted it: the managers must not be told that the
+   * state is in place. Absent: never; a `sync` that throws says the same.
+   */
+  readonly isBehind?: boolean;
   /** Stops what runs in this process; the kernel and the names stay. */
   close(): Promise<void>;
   /** Removes all of it. */

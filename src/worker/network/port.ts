@@ -57,6 +57,12 @@ export interface NetworkDriver {
    * that containers keep their networks when the host restarts without managers.
    */
   apply(state: NetworkState): Promise<readonly NetworkProblem[]>;
+  /**
+   * The state that was carried out last without a part that failed as a whole; undefined: none since the start. Behind what `apply` was
+   * given: the kernel may still be as an older state says, and it is tried again.
+   */
+  inPlace(): NetworkState | undefined;
+  /** Told as well when `inPlace` catches up. */
   onProblems(handle: (problems: readonly NetworkProblem[]) => void): void;
   /** Stops watching and serving in this process; containers keep their networks and their names. */
   close(): Promise<void>;

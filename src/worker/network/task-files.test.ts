@@ -29,9 +29,26 @@ describe('/etc/resolv.conf', () => {
     );
   });
 
+  test('without a network names are asked there as well, but the host says which names are whole', () => {
+    expect(taskFiles(request('t'), host, '172.28.1.2').resolvConf).toBe(
+      'nameserver 127.0.0.11\nsearch example.org\noptions edns0\n',
+    );
+    expect(taskFiles(request('t', { dns }), host, '172.28.1.2').resolvConf).toBe(
+      'nameserver 127.0.0.11\nsearch a b\noptions ndots:2 rotate\n',
+    );
+  });
+
+  test('with loopback only nobody answers there', () => {
+    expect(taskFiles(request('t', { mode: 'none' }), host, undefined).resolvConf).toContain('nameserver 9.9.9.9\n');
+  });
+
   test("in the host's network it is the host's as it is, unless the task has its own", () => {
     expect(taskFiles(request('t', { mode: 'host' }), host, undefined).resolvConf).toBe(host.resolvConf);
     expect(taskFiles(request('t', { mode: 'host', dns }), host, undefined).resolvConf).toContain('nameserver 1.1.1.1');
+    const searching = { nameservers: [], search: ['a'], options: [] };
+    expect(taskFiles(request('t', { mode: 'host', dns: searching }), host, undefined).resolvConf).toBe(
+      'nameserver 127.0.0.53\nnameserver 9.9.9.9\nsearch a\noptions edns0\n',
+    );
   });
 });
 

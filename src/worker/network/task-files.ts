@@ -2,7 +2,10 @@
 import { withoutPrefix } from '../../model/ip.ts';
 import type { SandboxRequest } from './port.ts';
 
-/** Where the names of the cluster are answered, in every container. Images have this address written into them. */
+/**
+ * Where names are answered, in every container with a gateway: the cluster's own, and those that the resolvers of the task or the host
+ * know, which may be on the host's loopback. Images have this address written into them.
+ */
 const clusterResolver = '127.0.0.11';
 
 export interface HostFiles {
@@ -20,13 +23,19 @@ export function taskFiles(request: SandboxRequest, host: HostFiles, gateway: str
   const hostname = `${request.hostname}\n`;
   if (request.mode === 'host') {
     const given = Object.values(request.dns).some((values) => values.length > 0);
-    const resolv = given ? resolvConf(host.resolvConf, request.dns) : host.resolvConf;
+    const { nameservers } = request.dns;
+    const servers = nameservers.length > 0 ? nameservers : valuesOf(host.resolvConf, 'nameserver');
+    const resolv = given ? conf(host.resolvConf, servers, request.dns, []) : host.resolvConf;
     return { hosts: withExtra(host.hosts, request.extraHosts), resolvConf: resolv, hostname };
   }
   const networks = request.attachments.flatMap(({ addresses }) => addresses.map(withoutPrefix));
   const addresses = networks.length > 0 || gateway === undefined ? networks : [gateway];
+  // A network's names have no dot; without one there are no names but the host's, and its file says how they are looked for.
+  const ndots = networks.length > 0 && !request.dns.options.some((option) => option.startsWith('ndots:'));
   const resolv =
-    networks.length > 0 ? clusterResolvConf(host.resolvConf, request.dns) : resolvConf(host.resolvConf, request.dns);
+    gateway === undefined
+      ? resolvConf(host.resolvConf, request.dns)
+      : conf(host.resolvConf, [clusterResolver], request.dns, ndots ? ['ndots:0'] : []);
   return { hosts: hostsFile(addresses, request.hostname, request.extraHosts), resolvConf: resolv, hostname };
 }
 
@@ -60,12 +69,6 @@ export function resolvConf(hostFile: string, dns: SandboxRequest['dns']): string
       ? dns.nameservers
       : valuesOf(hostFile, 'nameserver').filter((server) => !/^(127\.|::1$)/.test(server));
   return conf(hostFile, nameservers, dns, []);
-}
-
-/** The resolvers of the task or the host are asked by the cluster's own, for names that it does not know. */
-function clusterResolvConf(hostFile: string, dns: SandboxRequest['dns']): string {
-  const own = dns.options.some((option) => option.startsWith('ndots:')) ? [] : ['ndots:0'];
-  return conf(hostFile, [clusterResolver], dns, own);
 }
 
 function conf(

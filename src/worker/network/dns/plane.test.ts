@@ -74,10 +74,9 @@ async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
   throw new Error('it does not come true');
 }
 
-test('no process on a node without networks; the first network starts it before its first container', async () => {
+test('no process on a node without containers; the first network starts it before its first container', async () => {
   const names = plane();
-  const without = desired({ gatewaySubnet, sandboxes: [sandbox('t1', asker, [])] });
-  expect(await names.sync(without)).toEqual([]);
+  expect(await names.sync(desired({ gatewaySubnet }))).toEqual([]);
   await sleep(realClock, 100);
   expect(existsSync(join(stateDir, 'names.log'))).toBe(false);
   await names.sync(state('10.0.1.2', { sandboxes: [] }));
@@ -85,6 +84,15 @@ test('no process on a node without networks; the first network starts it before 
   const running = pid();
   await names.sync(state('10.0.1.2'));
   expect([await web(), pid()]).toEqual(['10.0.1.2', running]);
+});
+
+test('a container without networks is answered as well, with nothing of the cluster', async () => {
+  const names = plane();
+  const alone = sandbox('t1', asker, []);
+  const wanted = state('10.0.1.2', { sandboxes: [{ ...alone, nameservers: ['127.0.0.1'] }] });
+  await names.wire(alone, wanted);
+  // Nobody is left to be asked for it.
+  expect((await ask(to, 'web')).code).toBe('SERVFAIL');
 });
 
 test('a change is in place when it is acknowledged, and a container that goes is not answered any more', async () => {

@@ -1,5 +1,5 @@
 /**
- * Keeps the names process: starts it when this node is on a network for the first time, adopts the one that an earlier daemon left, replaces
+ * Keeps the names process: starts it when this node has a network or a container for the first time, adopts the one that an earlier daemon left, replaces
  * one of another version, starts a crashed one again, and tells it what changed. Nothing here answers a query.
  */
 import { rmSync } from 'node:fs';

@@ -12,7 +12,7 @@ export interface AskerRecord {
   readonly id: string;
   /** Where it asks from: its address on the node's gateway subnet. */
   readonly gateway: string;
-  /** Its networks in order: where a name is on several, the first one answers. */
+  /** Its networks in order: where a name is on several, the first one answers. None: it knows no name of the cluster. */
   readonly networks: readonly string[];
   /** Whom to ask for names that are not the cluster's, where the task says so; absent: the host's resolvers. */
   readonly resolvers?: readonly string[];
@@ -169,10 +169,9 @@ function askersOf(
 ): ReadonlyMap<string, AskerRecord> {
   const askers = new Map<string, AskerRecord>();
   for (const { taskId, gateway, attachments, nameservers } of sandboxes.values()) {
-    // Without networks a container asks its resolvers itself.
-    if (gateway === undefined || attachments.length === 0) continue;
+    if (gateway === undefined) continue;
     const ids = attachments.map(({ networkId }) => networkId);
-    const internal = ids.every((id) => networks.get(id)?.internal === true);
+    const internal = ids.length > 0 && ids.every((id) => networks.get(id)?.internal === true);
     const resolvers = nameservers.length === 0 ? {} : { resolvers: nameservers.filter(isReachable) };
     askers.set(taskId, { id: taskId, gateway: withoutPrefix(gateway), networks: ids, ...resolvers, internal });
   }

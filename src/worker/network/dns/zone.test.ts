@@ -169,7 +169,38 @@ describe('changes', () => {
     expect(changesBetween(before, deriver.records(state))).toEqual({ services: { put: [], removed: ['web'] } });
   });
 
-  test('containers without networks are no askers; only internal networks make an internal one', () => {
+  test('a container without networks knows no name and no address of the cluster', () => {
+    const zone = zoneOf({ ...shop, sandboxes: [...(shop.sandboxes ?? []), sandbox('alone', '172.28.1.9', [])] });
+    for (const name of ['web', 'tasks.web', 'a1', 'web.front-name']) {
+      expect([name, lookUp(zone, '172.28.1.9', name)]).toEqual([name, undefined]);
+    }
+    expect(reverse(zone, '172.28.1.9', '2.1.0.10.in-addr.arpa')).toBeUndefined();
+    expect(zone.asker('172.28.1.9')?.networks).toEqual([]);
+  });
+
+  test('where a service has no virtual address (macvlan, ipvlan), its name leads to its tasks', () => {
+    const zone = zoneOf({
+      sandboxes: [sandbox('a1', '172.28.1.2', ['lan', 'front'])],
+      networks: [network('lan', ['192.168.1.0/24'], { driver: 'macvlan', vni: 0 }), network('front', ['10.0.1.0/24'])],
+      services: [
+        service('web', { lan: [] }, { aliases: ['www'] }),
+        service('both', { lan: [], front: ['10.0.1.2/24'] }),
+      ],
+      endpoints: [
+        endpoint('w1', 'web', { lan: ['192.168.1.11/24'] }),
+        endpoint('w2', 'web', { lan: ['192.168.1.12/24'] }),
+        endpoint('w3', 'web', { lan: ['192.168.1.13/24'] }, { active: false }),
+        endpoint('b1', 'both', { lan: ['192.168.1.21/24'], front: ['10.0.1.21/24'] }),
+      ],
+    });
+    expect(lookUp(zone, '172.28.1.2', 'web')).toEqual(['192.168.1.11', '192.168.1.12']);
+    expect(lookUp(zone, '172.28.1.2', 'www.lan-name')).toEqual(['192.168.1.11', '192.168.1.12']);
+    expect(lookUp(zone, '172.28.1.2', 'both.front-name')).toEqual(['10.0.1.2']);
+    const asker = zone.asker('172.28.1.2');
+    expect(asker && zone.addresses(asker, 'web')?.ttlSeconds).toBe(ttl.task);
+  });
+
+  test('containers without networks ask too; only internal networks make an internal one', () => {
     const { askers } = new Deriver().records(
       desired({
         sandboxes: [
@@ -181,6 +212,7 @@ describe('changes', () => {
       }),
     );
     expect([...askers].map(([id, { internal }]) => [id, internal])).toEqual([
+      ['none', false],
       ['in', true],
       ['mix', false],
     ]);

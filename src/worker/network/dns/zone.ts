@@ -249,8 +249,10 @@ class NetworkNames {
   }
 
   #ofServices(services: readonly ServiceEntry[]): Addresses {
-    const virtual = services.filter(({ mode }) => mode === 'vip').map(({ addresses }) => addresses);
-    const direct = services.filter(({ mode }) => mode === 'dnsrr');
+    // Hosts' own networks (macvlan, ipvlan) have no virtual addresses.
+    const isVirtual = ({ mode, addresses }: ServiceEntry) => mode === 'vip' && all(addresses).length > 0;
+    const virtual = services.filter(isVirtual).map(({ addresses }) => addresses);
+    const direct = services.filter((service) => !isVirtual(service));
     return answer([...virtual, ...this.#tasksOf(direct)], direct.length > 0 ? ttl.task : ttl.virtual);
   }
 

@@ -141,7 +141,9 @@ export function overlapProblems({ state }: Desired, routes: readonly HostRoute[]
   };
   for (const pool of self.gatewayPools) check(pool, 'the gateway pool', 'choose another with --gateway-pool at init');
   check(self.ingressPool, 'the ingress pool', 'choose another with --ingress-pool at init');
-  for (const { id, name, subnets } of state.networks.values()) {
+  for (const { id, name, subnets, driver } of state.networks.values()) {
+    // The others are the host's own networks.
+    if (driver !== 'overlay') continue;
     const advice = 'choose another with --subnet, or pools with --default-addr-pool at init';
     for (const { subnet } of subnets) check(subnet, `network ${name}: subnet`, advice, id);
   }

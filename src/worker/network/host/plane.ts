@@ -64,7 +64,7 @@ export class HostPlane implements Plane {
     if (link === undefined) {
       throw new ClusterError('internal', `the sandbox of task ${sandbox.taskId} has no gateway address`);
     }
-    await this.#ports.takeForTask(sandbox);
+    await this.#ports.takeForTask(sandbox, desired);
     if (this.#synced === undefined) await this.sync(desired, { full: true });
     await wireLink(this.#kernel, link, this.#mtu);
     this.#wired.set(link.name, link.alias);
@@ -152,7 +152,7 @@ export class HostPlane implements Plane {
     const { links, marks, macs } = plan;
     const wanted = hostTable({ self, desired, links, marks, macs, refused: this.#ports.refused, view });
     await this.#syncTable(wanted.plan, view);
-    this.#noteConnections(view, wanted.backends, desired.state);
+    this.#noteConnections(view, wanted.backends, { self, peers: desired.state.peers });
     for (const { address } of links) if (wanted.backends.has(address)) this.#served.add(address);
     const wanted6 = hostTable6(self, desired);
     if (wanted6 !== undefined) await this.#syncTable(wanted6, await observeTable(this.#kernel, 'ip6'));
@@ -183,13 +183,19 @@ export class HostPlane implements Plane {
   }
 
   /** Who was behind a port and is not any more. */
-  #noteConnections(view: TableView | undefined, backends: ReadonlySet<string>, { peers }: NetworkState): void {
+  #noteConnections(
+    view: TableView | undefined,
+    backends: ReadonlySet<string>,
+    { self, peers }: { readonly self: SelfRecord; readonly peers: NetworkState['peers'] },
+  ): void {
     for (const address of backends) this.#stale.returns(address);
-    const lost = [...peers.values()].filter(({ down }) => down === true).map((peer) => parseBlock(peer.gatewaySubnet));
+    // A node that was removed is in no record at all: what is on none of those that are there is gone.
+    const there = [self, ...[...peers.values()].filter(({ down }) => down !== true)];
+    const blocks = there.flatMap(({ gatewaySubnet }) => parseBlock(gatewaySubnet) ?? []);
     for (const address of formerBackends(view)) {
       if (backends.has(address)) continue;
-      if (lost.some((block) => block !== undefined && contains(block, address))) this.#stale.isGone(address);
-      else this.#stale.leaves(address);
+      if (blocks.some((block) => contains(block, address))) this.#stale.leaves(address);
+      else this.#stale.isGone(address);
     }
   }
 

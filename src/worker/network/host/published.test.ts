@@ -3,8 +3,11 @@ import { describe, expect, test } from 'vitest';
 import { ClusterError } from '../../../lib/errors.ts';
 import { silentLog } from '../../../lib/log.ts';
 import { VirtualClock } from '../../../lib/testing/virtual-clock.ts';
+import type { IngressPort, ServiceRecord } from '../../../model/network.ts';
+import type { HostPort } from '../../../model/ports.ts';
+import { desired, sandbox } from '../dns/testing/state.ts';
 import { StaleConnections } from './conntrack.ts';
-import { parseListener } from './published.ts';
+import { PublishedPorts, parseListener } from './published.ts';
 import { Reservations } from './reservations.ts';
 
 describe('a reserved port', () => {
@@ -29,7 +32,7 @@ describe('a reserved port', () => {
     expect(await ports.take({ ...key, protocol: 'udp', owner: 'task b' })).toBeUndefined();
     await ports.release('task a');
     expect(await ports.take({ ...key, owner: 'task b' })).toBeUndefined();
-    await ports.keep(new Set());
+    await ports.keep([]);
   });
 
   test('that is taken is tried again after a while that grows', async () => {
@@ -47,7 +50,7 @@ describe('a reserved port', () => {
     await clock.advance(2_000);
     expect(await ports.takeAgain(wanted)).toBeUndefined();
     expect(ports.retryInMs()).toBeUndefined();
-    await ports.keep(new Set());
+    await ports.keep([]);
   });
 
   test('on an address that this host does not have is nobody else’s either', async () => {
@@ -55,6 +58,124 @@ describe('a reserved port', () => {
     expect(
       await open().take({ protocol: 'tcp', port: 80, hostIp: '192.0.2.1', owner: 'task a', mustBeHere: true }),
     ).toBe('192.0.2.1 is not an address of this host');
+  });
+});
+
+describe('a published port that changes hands in one state', () => {
+  const kernel = {
+    changes: 0,
+    read: async () => '',
+    change: async () => '',
+    setting: async () => undefined,
+    set: async () => {},
+  };
+  const open = () => new PublishedPorts(kernel, new VirtualClock());
+  /** Above what the kernel gives to clients, and another one for every test. */
+  let next = 61_000 + (process.pid % 100) * 40;
+  const numbers = (count: number) => Array.from({ length: count }, () => next++);
+  const service = (id: string, ...ports: readonly (number | Partial<IngressPort>)[]): ServiceRecord => ({
+    id,
+    name: `${id}-name`,
+    mode: 'vip',
+    networks: [],
+    ports: ports.map((port) => ({
+      protocol: 'tcp',
+      published: 0,
+      target: 80,
+      source: 'preserve',
+      ...(typeof port === 'number' ? { published: port } : port),
+    })),
+  });
+  const task = (id: string, port: number, more: Partial<HostPort> = {}) => ({
+    ...sandbox(id, '172.28.1.2', []),
+    hostPorts: [{ port, protocol: 'tcp', target: 80, ...more }],
+  });
+  /** As the plane does it; what could not be had. */
+  const sync = async (ports: PublishedPorts, ...services: readonly ServiceRecord[]) => {
+    const problems = await ports.takeAll(desired({ services }));
+    await ports.releaseUnwanted();
+    return problems.map(({ message }) => message.replace(/ has it;.*/, ''));
+  };
+  const isFree = async (port: number, host = '0.0.0.0') => {
+    const server = createServer();
+    const free = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false));
+      server.listen(port, host, () => resolve(true));
+    });
+    if (free) await new Promise((done) => server.close(done));
+    return free;
+  };
+
+  test('goes to the service that has it now, and stays held all the while', async () => {
+    const [port = 0] = numbers(1);
+    const ports = open();
+    expect(await sync(ports, service('a', port))).toEqual([]);
+    expect(await ports.takeAll(desired({ services: [service('b', port)] }))).toEqual([]);
+    expect([await isFree(port), ports.refused.size]).toEqual([false, 0]);
+    await ports.releaseUnwanted();
+    expect(await isFree(port)).toBe(false);
+    expect(await sync(ports)).toEqual([]);
+    expect(await isFree(port)).toBe(true);
+  });
+
+  test('may be swapped for another', async () => {
+    const [one = 0, two = 0] = numbers(2);
+    const ports = open();
+    await sync(ports, service('a', one), service('b', two));
+    expect(await sync(ports, service('a', two), service('b', one))).toEqual([]);
+    // Each still knows its own.
+    expect(await sync(ports, service('a', two))).toEqual([]);
+    expect([await isFree(one), await isFree(two)]).toEqual([true, false]);
+    await ports.releaseAll();
+  });
+
+  test('is refused while the other one is still there, which keeps it, and given the moment it is gone', async () => {
+    const [port = 0] = numbers(1);
+    const ports = open();
+    await sync(ports, service('a', port));
+    const refusal = [`published port ${port}/tcp of service b-name does not answer on this node: service a-name`];
+    for (let round = 0; round < 3; round++) {
+      expect(await sync(ports, service('a', port), service('b', port))).toEqual(refusal);
+      expect([...ports.refused]).toEqual([`service b 0.0.0.0:${port}/tcp`]);
+    }
+    expect(await sync(ports, service('b', port))).toEqual([]);
+    await ports.releaseAll();
+  });
+
+  test('may change between all addresses and one', async () => {
+    const [port = 0] = numbers(1);
+    const ports = open();
+    await sync(ports, service('a', port));
+    expect(await sync(ports, service('b', { published: port, hostIp: '127.0.0.1' }))).toEqual([]);
+    expect([await isFree(port, '127.0.0.1'), await isFree(port, '127.0.0.2')]).toEqual([false, true]);
+    expect(await sync(ports, service('b', port))).toEqual([]);
+    expect(await isFree(port, '127.0.0.2')).toBe(false);
+    await ports.releaseAll();
+  });
+
+  test('goes from a service to a task and back', async () => {
+    const [port = 0] = numbers(1);
+    const ports = open();
+    await sync(ports, service('a', port));
+    const own = task('t', port);
+    await expect(ports.takeForTask(own, desired({ services: [service('a', port)], sandboxes: [own] }))).rejects.toThrow(
+      `Bind for 0.0.0.0:${port}/tcp failed: port is already allocated (service a-name)`,
+    );
+    await ports.takeForTask(own, desired({ services: [], sandboxes: [own] }));
+    expect(await ports.takeAll(desired({ services: [service('b', port)], sandboxes: [own] }))).toMatchObject([
+      { message: expect.stringContaining('task t has it') },
+    ]);
+    expect(await sync(ports, service('b', port))).toEqual([]);
+    expect(await isFree(port)).toBe(false);
+    await ports.releaseAll();
+  });
+
+  test('that was held for nothing, on an address elsewhere, is not good enough for a task', async () => {
+    const [port = 0] = numbers(1);
+    const ports = open();
+    await sync(ports, service('a', { published: port, hostIp: '192.0.2.1' }));
+    const own = task('t', port, { hostIp: '192.0.2.1' });
+    await expect(ports.takeForTask(own, desired({ sandboxes: [own] }))).rejects.toThrow('cannot assign requested');
   });
 });
 

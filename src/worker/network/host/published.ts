@@ -4,7 +4,7 @@ import { ClusterError } from '../../../lib/errors.ts';
 import type { NetworkProblem } from '../../../model/objects.ts';
 import type { Desired, SandboxRecord } from '../planes.ts';
 import type { Kernel } from './kernel.ts';
-import { claimKey, hostIpOf, type PortKey, portKey, serviceOwner, taskOwner } from './port-key.ts';
+import { claimKey, hostIpOf, type PortKey, serviceOwner, taskOwner } from './port-key.ts';
 import { notHere, Reservations, type Wanted } from './reservations.ts';
 
 export interface Listener {
@@ -23,7 +23,7 @@ interface Claim extends Wanted {
 export class PublishedPorts {
   readonly #kernel: Kernel;
   readonly #reservations: Reservations;
-  #wanted: ReadonlySet<string> = new Set();
+  #wanted: readonly Claim[] = [];
   #refused: ReadonlySet<string> = new Set();
 
   constructor(kernel: Kernel, clock: Clock) {
@@ -36,8 +36,10 @@ export class PublishedPorts {
     return this.#refused;
   }
 
-  /** All of a task's ports or none. Errors: `failed_precondition`, naming the port. */
-  async takeForTask({ taskId, hostPorts }: SandboxRecord): Promise<void> {
+  /** All of a task's ports or none; `desired` includes it. Errors: `failed_precondition`, naming the port. */
+  async takeForTask({ taskId, hostPorts }: SandboxRecord, desired: Desired): Promise<void> {
+    // The state may be newer than the last sync: who had the port then may be gone.
+    if (hostPorts.length > 0) await this.#reservations.handOver(claimsOf(desired));
     for (const { port, protocol, hostIp } of hostPorts) {
       const wanted = { port, protocol, ...hostIpOf(hostIp), owner: taskOwner(taskId), mustBeHere: true };
       const reason = cannot(wanted) ?? (await this.#reservations.take(wanted));
@@ -58,13 +60,14 @@ export class PublishedPorts {
     const claims = claimsOf(desired);
     const refused = new Set<string>();
     const problems: NetworkProblem[] = [];
+    await this.#reservations.handOver(claims);
     for (const claim of claims) {
       const reason = cannot(claim) ?? (await this.#reservations.takeAgain(claim));
       if (reason === undefined) continue;
       refused.add(claimKey(claim.owner, claim));
       problems.push(problemOf(claim, reason));
     }
-    this.#wanted = new Set(claims.map(portKey));
+    this.#wanted = claims;
     this.#refused = refused;
     return problems;
   }
@@ -75,7 +78,7 @@ export class PublishedPorts {
   }
 
   releaseAll(): Promise<void> {
-    return this.#reservations.keep(new Set());
+    return this.#reservations.keep([]);
   }
 
   /** How long until a port that somebody has is worth another try; undefined: there is none. */

@@ -12,7 +12,7 @@ import {
   hostSettings,
   routeLine,
 } from './link.ts';
-import { ingressLink, loopbackLabel, routeProtocol } from './names.ts';
+import { containerLink, ingressLink, loopbackLabel, routeProtocol } from './names.ts';
 import { gatewayLinks, type HostView, type LinkView, ourLoopbackAddresses } from './observe.ts';
 import { type HostPlan, ingressLines, ingressSettings } from './plan.ts';
 
@@ -97,7 +97,7 @@ async function syncLinks(
   for (const link of links) {
     const held = view.links.get(link.name);
     try {
-      if (held?.alias === link.alias) await repairLink(kernel, link, held, gateway);
+      if (held?.alias === link.alias) await repairLink(kernel, link, { held, gateway, mtu });
       else await wireLink(kernel, link, mtu);
       wired.push(link);
     } catch (error) {
@@ -107,7 +107,11 @@ async function syncLinks(
   return { problems, wired };
 }
 
-async function repairLink(kernel: Kernel, link: GatewayLink, held: LinkView, gateway: string): Promise<void> {
+async function repairLink(
+  kernel: Kernel,
+  link: GatewayLink,
+  { held, gateway, mtu }: { readonly held: LinkView; readonly gateway: string; readonly mtu: number },
+): Promise<void> {
   await setAll(kernel, hostSettings(link));
   const lines = [
     ...(held.addresses.some(({ address }) => address === gateway)
@@ -116,6 +120,10 @@ async function repairLink(kernel: Kernel, link: GatewayLink, held: LinkView, gat
     ...(held.isUp ? [] : [`link set ${link.name} up`, routeLine(link)]),
   ];
   await batch(kernel, 'ip', lines);
+  if (held.mtu === mtu) return;
+  // The container's end first: this one's is what is looked at.
+  await kernel.change('ip', ['-netns', link.netns, 'link', 'set', containerLink, 'mtu', String(mtu)]);
+  await kernel.change('ip', ['link', 'set', link.name, 'mtu', String(mtu)]);
 }
 
 interface IngressResult {

@@ -294,6 +294,18 @@ describe('the plan of the namespace', () => {
   });
 });
 
+test('a network of the host itself (macvlan, ipvlan) is meant to be where the host is', () => {
+  const networkOf = (driver: 'overlay' | 'macvlan' | 'ipvlan') => {
+    const subnets = [{ subnet: '192.168.1.0/24', gateway: '192.168.1.1' }];
+    return { id: driver, name: driver, driver, vni: 0, subnets, internal: false, options: {} };
+  };
+  const { sandboxes, state } = desiredOf({});
+  const networks = new Map((['overlay', 'macvlan', 'ipvlan'] as const).map((driver) => [driver, networkOf(driver)]));
+  const routes = [{ destination: '192.168.1.0/24', device: 'eth0', protocol: 'kernel' }];
+  const problems = overlapProblems({ sandboxes, state: { ...state, networks } }, routes);
+  expect(problems.map(({ networkId }) => networkId)).toEqual(['overlay']);
+});
+
 test("the host's own routes are found in the way, ours are not", () => {
   const route = (destination: string, device: string, protocol = 'static') => ({ destination, device, protocol });
   const check = (...routes: ReturnType<typeof route>[]) =>

@@ -1,7 +1,7 @@
 /**
  * Connection tracking remembers which backend a virtual address led to. When an endpoint is taken out, its UDP flows and half-open TCP
  * connections are made to forget it; when it is gone or lost, all are. Otherwise a client would go on talking to nobody. Runs behind the
- * change of the maps, one at a time, bounded: what is left over times out by itself.
+ * change of the maps, one at a time. Each address waits once; where too many do, the network forgets all of its connections at a stroke.
  */
 import { isKind, messageOf } from '../../../lib/errors.ts';
 import type { Log } from '../../../lib/log.ts';
@@ -10,28 +10,41 @@ import type { NetworkState } from '../../../model/network.ts';
 import { run } from '../exec.ts';
 import { isNetns, netnsPath } from '../netns.ts';
 
-const waitingMax = 256;
+/**
+ * Addresses of one network, each a run of `conntrack` of some milliseconds. Beyond it the whole table goes: connections between addresses
+ * that are still there are picked up again by their next packet, those to virtual addresses may be reset and made again. That is better
+ * than clients that talk to nobody until a time limit ends it, and better than seconds of work for every node.
+ */
+const waitingMax = 1_024;
 
 interface Noted {
   readonly netns: string;
   readonly now: ReadonlyMap<string, Standing>;
+  /** As of the last change that succeeded. */
   readonly before: ReadonlyMap<string, Standing>;
 }
 
 /** Of an address: `leaving` ones finish what they have begun, `lost` ones are on a node that the managers have given up. */
 type Standing = 'active' | 'leaving' | 'lost';
+/** Which connections of an address. */
+type Extent = 'begun' | 'all';
+/** Runs `conntrack` in a namespace, if that is still there. */
+type Conntrack = (netns: string, args: readonly string[]) => Promise<void>;
 
 export class ConnectionCleaner {
   readonly #log: Log;
+  readonly #conntrack: Conntrack;
   readonly #noted = new Map<string, Noted>();
-  readonly #waiting: { readonly netns: string; readonly filter: readonly string[] }[] = [];
+  /** By namespace, then by address. */
+  readonly #waiting = new Map<string, Map<string, Extent> | 'everything'>();
   #running: Promise<void> = Promise.resolve();
   #busy = false;
   #closed = false;
   missing = false;
 
-  constructor(log: Log) {
+  constructor(log: Log, conntrack: Conntrack = runConntrack) {
     this.#log = log;
+    this.#conntrack = conntrack;
   }
 
   /** Before the maps change. */
@@ -39,11 +52,11 @@ export class ConnectionCleaner {
     const now = new Map<string, Standing>();
     for (const { attachments, active, nodeId } of state.endpoints.values()) {
       const own = attachments.find((attachment) => attachment.networkId === networkId)?.addresses ?? [];
-      const standing = active ? 'active' : state.peers.get(nodeId)?.down === true ? 'lost' : 'leaving';
+      const standing = active ? 'active' : isLost(nodeId, state) ? 'lost' : 'leaving';
       for (const address of own) now.set(withoutPrefix(address), standing);
     }
-    const known = this.#noted.get(networkId);
-    this.#noted.set(networkId, { netns, now, before: known?.now ?? new Map() });
+    // What the last change left behind, if it failed, is still to be cleaned.
+    this.#noted.set(networkId, { netns, now, before: this.#noted.get(networkId)?.before ?? new Map() });
   }
 
   /** After the maps have changed. */
@@ -53,11 +66,8 @@ export class ConnectionCleaner {
     for (const [address, before] of noted.before) {
       const now = noted.now.get(address);
       if (now === before || now === 'active') continue;
-      if (now === undefined || now === 'lost') this.#add(noted.netns, address, []);
-      else if (before === 'active') {
-        this.#add(noted.netns, address, ['-p', 'udp']);
-        this.#add(noted.netns, address, ['-p', 'tcp', '--state', 'SYN_SENT']);
-      }
+      if (now === undefined || now === 'lost') this.#add(noted.netns, address, 'all');
+      else if (before === 'active') this.#add(noted.netns, address, 'begun');
     }
     this.#noted.set(networkId, { ...noted, before: noted.now });
   }
@@ -66,33 +76,60 @@ export class ConnectionCleaner {
     this.#noted.delete(networkId);
   }
 
+  /** Resolves when nothing waits. */
+  idle(): Promise<void> {
+    return this.#running;
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
-    this.#waiting.length = 0;
+    this.#waiting.clear();
     await this.#running;
   }
 
-  #add(netns: string, address: string, filter: readonly string[]): void {
-    if (this.#closed || this.#waiting.length >= waitingMax) return;
-    const family = address.includes(':') ? ['-f', 'ipv6'] : [];
-    this.#waiting.push({ netns, filter: ['-D', ...family, ...filter, '--reply-src', address] });
+  #add(netns: string, address: string, extent: Extent): void {
+    if (this.#closed) return;
+    const waiting = this.#waiting.get(netns) ?? new Map<string, Extent>();
+    this.#waiting.set(netns, waiting);
+    if (waiting !== 'everything') {
+      waiting.set(address, waiting.get(address) ?? extent);
+      if (extent === 'all') waiting.set(address, extent);
+      if (waiting.size > waitingMax) this.#waiting.set(netns, 'everything');
+    }
     if (this.#busy) return;
     this.#busy = true;
     this.#running = this.#work();
   }
 
   async #work(): Promise<void> {
-    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
-      const { netns, filter } = next;
-      if (!(await isNetns(netns))) continue;
-      try {
-        await run('nsenter', [`--net=${netnsPath(netns)}`, 'conntrack', ...filter]);
-        this.missing = false;
-      } catch (error) {
-        this.#failed(error);
-      }
+    // The caller adds the rest first: too many are known as such before the first one is worked on.
+    await Promise.resolve();
+    for (let next = this.#next(); next !== undefined; next = this.#next()) {
+      for (const args of next.commands) await this.#run(next.netns, args);
     }
     this.#busy = false;
+  }
+
+  #next(): { readonly netns: string; readonly commands: readonly (readonly string[])[] } | undefined {
+    for (const [netns, waiting] of this.#waiting) {
+      const [first] = waiting === 'everything' ? [] : waiting;
+      if (waiting === 'everything' || first === undefined) this.#waiting.delete(netns);
+      if (waiting === 'everything') return { netns, commands: [['-F'], ['-F', '-f', 'ipv6']] };
+      if (first === undefined) continue;
+      const [address, extent] = first;
+      waiting.delete(address);
+      return { netns, commands: deletions(address, extent) };
+    }
+    return undefined;
+  }
+
+  async #run(netns: string, args: readonly string[]): Promise<void> {
+    try {
+      await this.#conntrack(netns, args);
+      this.missing = false;
+    } catch (error) {
+      this.#failed(error);
+    }
   }
 
   /** Nothing to delete is an error to `conntrack`. */
@@ -102,4 +139,28 @@ export class ConnectionCleaner {
     this.missing = /No such file or directory|not installed/.test(message) || isKind(error, 'failed_precondition');
     this.#log.debug('cutting connections', { error: message });
   }
+}
+
+/** A node that was removed is in no record. */
+function isLost(nodeId: string, { self, peers }: NetworkState): boolean {
+  if (nodeId === self?.nodeId) return false;
+  const peer = peers.get(nodeId);
+  return peer === undefined || peer.down === true;
+}
+
+function deletions(address: string, extent: Extent): readonly (readonly string[])[] {
+  const family = address.includes(':') ? ['-f', 'ipv6'] : [];
+  const filters =
+    extent === 'all'
+      ? [[]]
+      : [
+          ['-p', 'udp'],
+          ['-p', 'tcp', '--state', 'SYN_SENT'],
+        ];
+  return filters.map((filter) => ['-D', ...family, ...filter, '--reply-src', address]);
+}
+
+async function runConntrack(netns: string, args: readonly string[]): Promise<void> {
+  if (!(await isNetns(netns))) return;
+  await run('nsenter', [`--net=${netnsPath(netns)}`, 'conntrack', ...args]);
 }

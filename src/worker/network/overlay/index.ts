@@ -55,6 +55,7 @@ class OverlayPlane implements Plane {
   readonly #known = new Map<string, Observed>();
   #underlay: { readonly address: string; readonly facts: Underlay } | undefined;
   #bridgeNetfilter: boolean | undefined;
+  #isBehind = false;
   #retryMs = retryMinMs;
   #cancelRetry: Cancel | undefined;
 
@@ -62,6 +63,11 @@ class OverlayPlane implements Plane {
     this.#options = options;
     this.#kernel = options.kernel ?? createKernel();
     this.#connections = new ConnectionCleaner(options.log);
+  }
+
+  /** A network that could not be changed leads to endpoints of an older state. */
+  get isBehind(): boolean {
+    return this.#isBehind;
   }
 
   async wire(sandbox: SandboxRecord, desired: Desired): Promise<void> {
@@ -92,6 +98,7 @@ class OverlayPlane implements Plane {
     }
     // Before new ones are made: a network made again under the same VXLAN id could not be while the old one is there.
     await this.#collect(desired, how.full);
+    this.#isBehind = false;
     if (self === undefined) return problems;
     const networks = networksInUse(desired).filter(({ driver }) => driver === 'overlay');
     await eachOf(networks, networksAtATime, async (network) => {
@@ -99,6 +106,7 @@ class OverlayPlane implements Plane {
         await this.#bring(network, self, desired);
       } catch (error) {
         this.#options.log.warn('bringing a network up to date', { network: network.name, error: messageOf(error) });
+        this.#isBehind = true;
         problems.push({ networkId: network.id, message: `network ${network.name}: ${messageOf(error)}` });
       }
     });

@@ -95,6 +95,13 @@ describe('the plan of a network', () => {
     expect(plan.bridgeAddresses).toEqual(['10.0.1.1/24', '10.0.1.2/32']);
   });
 
+  test('names nodes as the kernel does', () => {
+    const { state, sandboxes } = both;
+    const peers = new Map([['there', { ...there, underlay: 'FD00:0:0::2' }]]);
+    const plan = planOf({ sandboxes, state: { ...state, peers } });
+    expect(new Set(plan.remotes.values())).toEqual(new Set(['fd00::2']));
+  });
+
   test('puts active endpoints only behind a virtual address', () => {
     const text = planOf(both)
       .tables.map((table) => table.text)

@@ -154,7 +154,7 @@ function findElsewhere(networkId: string, self: SelfRecord, state: NetworkState)
     const [first] = addresses;
     if (node === undefined || first === undefined) continue;
     const mac = macOf(withoutPrefix(first));
-    remotes.set(mac, node.underlay);
+    remotes.set(mac, canonical(node.underlay));
     for (const address of addresses) neighbours.set(canonical(withoutPrefix(address)), mac);
   }
   return { remotes, neighbours };
