@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { containers, formCluster, running } from '../../test/e2e/cluster.ts';
 import { execute, type Host, Hosts, until } from '../../test/e2e/hosts.ts';
 import { serveLocalImages, serveWhoami } from '../../test/e2e/images.ts';
-import { get, truth } from '../../test/e2e/matrix.ts';
+import { get, truth } from '../../test/e2e/truth.ts';
 import { median } from '../report.ts';
 import type { Result } from './result.ts';
 

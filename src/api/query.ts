@@ -32,10 +32,16 @@ const timePattern = /^(\d{1,12})(?:\.(\d{1,9}))?$/;
 export function timeParam(request: FastifyRequest, name: string): number {
   const text = param(request, name);
   if (text === '' || text === '0') return 0;
+  const parsed = parseTime(text);
+  if (parsed === undefined)
+    throw new ClusterError('invalid', `invalid value for "${name}": ${JSON.stringify(text)} is not a time`);
+  return parsed;
+}
+
+/** The same forms; undefined for anything else. */
+export function parseTime(text: string): number | undefined {
   const match = timePattern.exec(text);
   if (match !== null) return Number(match[1]) * 1000 + Math.floor(Number((match[2] ?? '').padEnd(9, '0')) / 1e6);
   const parsed = /^\d{4}-\d{2}-\d{2}/.test(text) ? Date.parse(text) : Number.NaN;
-  if (Number.isNaN(parsed))
-    throw new ClusterError('invalid', `invalid value for "${name}": ${JSON.stringify(text)} is not a time`);
-  return parsed;
+  return Number.isNaN(parsed) ? undefined : parsed;
 }

@@ -100,6 +100,26 @@ describe('explain', () => {
     `);
   });
 
+  test('service explain: of a global service also the nodes that have no task', async () => {
+    const node = (Hostname: string, Reason: string, Remedy: string) => ({
+      ...{ NodeID: Hostname, Hostname, Filter: 'x', Reason, Remedy },
+    });
+    const Nodes = [node('h2', 'the node is paused', 'activate it'), node('h3', 'node.role == worker, but', '')];
+    const answer = { ...explanation, Findings: [], Tasks: [], More: 1, Mode: 'global', Nodes, MoreNodes: 7 };
+    daemon.on('GET', '/tscluster/services/all/explain', () => answer);
+    expect((await daemon.run(['service', 'explain', 'all'])).stdout).toMatchInlineSnapshot(`
+      "web (global): 1 of 3 running
+
+        and 1 more that run
+
+        Nodes without a task:
+          h2        the node is paused         → activate it
+          h3        node.role == worker, but
+          and 7 more
+      "
+    `);
+  });
+
   test('task explain, and both as JSON', async () => {
     expect((await daemon.run(['task', 'explain', 't'])).stdout).toMatchInlineSnapshot(`
       "web.2 (web2web2web2): pending for about a minute, desired running

@@ -43,6 +43,11 @@ export const topVerbs: readonly Verb[] = [
     load: () => import('./cluster/update.ts'),
   },
   {
+    name: 'events',
+    summary: 'Show what happens in the cluster as it happens: nodes, services, tasks and the rest',
+    load: () => import('./system/events.ts'),
+  },
+  {
     name: 'info',
     summary: 'Show what the daemon knows about itself and its cluster',
     load: () => import('./system/info.ts'),

@@ -178,6 +178,10 @@ export interface ApiEvent {
   readonly Type?: string;
   readonly Action?: string;
   readonly Actor?: { readonly ID?: string; readonly Attributes?: Labels };
+  /** Since the epoch, to the millisecond. */
+  readonly timeNano?: number;
+  /** Instead of an event: why there are no more. */
+  readonly message?: string;
 }
 
 export interface ApiDistribution {

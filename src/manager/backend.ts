@@ -9,7 +9,7 @@ import type {
   ManagerBackend,
   RaftMemberInfo,
 } from '../model/control.ts';
-import type { ClusterView } from '../model/view.ts';
+import type { ChangeEvent, ClusterView } from '../model/view.ts';
 import type { Dialer, Peer } from '../rpc/port.ts';
 import { type Consensus, type Leader, noLeaderMessage } from './consensus.ts';
 import { readLogs } from './log-stream.ts';
@@ -69,8 +69,8 @@ export class Backend implements ManagerBackend {
     }
   }
 
-  onCommit(handle: () => void): () => void {
-    return this.#options.store.subscribe(() => handle());
+  onCommit(handle: (events: readonly ChangeEvent[]) => void): () => void {
+    return this.#options.store.subscribe(({ events }) => handle(events));
   }
 
   members(): readonly RaftMemberInfo[] {

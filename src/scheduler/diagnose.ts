@@ -3,20 +3,25 @@
  * for it. Reads everything once: it is for people, not for loops. Pure.
  */
 import { effectiveRestartPolicy, jobSizeOf, replicasOf } from '../model/defaults.ts';
-import type { ServiceExplanation, TaskExplanation } from '../model/explain.ts';
+import type { NodeVerdict, ServiceExplanation, TaskExplanation } from '../model/explain.ts';
 import { needsAllocation, networksOf } from '../model/network.ts';
 import type { Node, Service, Task } from '../model/objects.ts';
 import { failoverDelayMs } from '../model/service-labels.ts';
 import { isTerminal, stateName, TaskState } from '../model/task-state.ts';
 import type { ClusterView } from '../model/view.ts';
 import { ClusterIndex } from './cluster-index.ts';
+import { constraintsMatch } from './constraint.ts';
+import { groupKey, isReady } from './node-info.ts';
+import type { VerdictContext } from './verdict.ts';
 import { hostname, verdictOf, verdicts } from './verdict.ts';
 import { whyThere } from './why-there.ts';
 
 /** Tasks in one answer; running ones are left out first. */
 const tasksMax = 200;
-/** Only so many unplaced tasks of a service carry what each node says: they say the same of equal tasks. */
-const verdictsMax = 1;
+/** Specs of a service for whose unplaced tasks it is told what each node says; of equal tasks only the first tells it. */
+const verdictsMax = 10;
+/** Nodes of which it is told why a global service has no task there. */
+const nodesMax = 200;
 
 export function explainService(view: ClusterView, service: Service, now: number): ServiceExplanation {
   const index = ClusterIndex.of(view.list('node'), view.list('task'), now);
@@ -24,10 +29,11 @@ export function explainService(view: ClusterView, service: Service, now: number)
   const troubled = faces.filter((task) => !isFine(view, task));
   const fine = faces.filter((task) => isFine(view, task));
   const shown = [...troubled, ...fine].slice(0, tasksMax);
-  let left = verdictsMax;
+  const told = new Set<string>();
   const tasks = shown.map((task) => {
-    const withNodes = waitsForNode(task) && left-- > 0;
-    return explain(task, { view, index, now, withNodes });
+    const isFirst = waitsForNode(task) && !told.has(groupKey(task)) && told.size < verdictsMax;
+    if (isFirst) told.add(groupKey(task));
+    return explain(task, { view, index, now, withNodes: isFirst || task.pinned === true });
   });
   const { running, completed } = count(view, service);
   const desired = desiredOf(view, service, faces);
@@ -41,7 +47,47 @@ export function explainService(view: ClusterView, service: Service, now: number)
     Findings: findings(view, service, { faces, troubled, desired }),
     Tasks: tasks,
     More: faces.length - shown.length,
+    ...(isGlobal(service) ? emptyNodes(service, faces, { view, index, now }) : {}),
   };
+}
+
+/** Nodes without a task of a global service; those that are not meant to have one come last. */
+function emptyNodes(
+  service: Service,
+  faces: readonly Task[],
+  context: VerdictContext,
+): Pick<ServiceExplanation, 'Nodes' | 'MoreNodes'> {
+  const taken = new Set(faces.filter(isWanted).map((task) => task.nodeId));
+  const isMeant = ({ Filter }: NodeVerdict) => Number(Filter !== 'constraint');
+  const empty = verdicts(asTask(service, context.now), context)
+    .filter(({ NodeID }) => !taken.has(NodeID))
+    .sort((one, other) => isMeant(other) - isMeant(one));
+  if (empty.length === 0) return {};
+  const more = empty.length - nodesMax;
+  return { Nodes: empty.slice(0, nodesMax), ...(more > 0 ? { MoreNodes: more } : {}) };
+}
+
+/** What a new task of the service would ask of a node. */
+function asTask({ id, spec, specVersion }: Service, now: number): Task {
+  return {
+    id: '',
+    meta: { version: 0, createdAt: now, updatedAt: now },
+    serviceId: id,
+    slot: 0,
+    nodeId: '',
+    spec: spec.TaskTemplate,
+    specVersion,
+    serviceName: spec.Name,
+    serviceLabels: spec.Labels,
+    endpoint: spec.EndpointSpec ?? {},
+    desired: TaskState.running,
+    status: { state: TaskState.pending, timestamp: now, message: '', err: '' },
+    restarts: [],
+  };
+}
+
+function isGlobal({ spec: { Mode } }: Service): boolean {
+  return Mode.Global !== undefined || Mode.GlobalJob !== undefined;
 }
 
 export function explainTask(view: ClusterView, task: Task, now: number): TaskExplanation {
@@ -183,7 +229,7 @@ function count(view: ClusterView, service: Service): { readonly running: number;
 function desiredOf(view: ClusterView, service: Service, faces: readonly Task[]): number {
   const { Mode } = service.spec;
   if (Mode.ReplicatedJob !== undefined) return jobSizeOf(service.spec).maxConcurrent;
-  if (Mode.Global === undefined && Mode.GlobalJob === undefined) return replicasOf(service.spec);
+  if (!isGlobal(service)) return replicasOf(service.spec);
   return faces.filter((task) => isWanted(task) && view.get('node', task.nodeId)?.status.state !== 'down').length;
 }
 
@@ -205,7 +251,9 @@ function findings(view: ClusterView, service: Service, { faces, troubled, desire
   if (updateStatus !== undefined && !updateStatus.state.endsWith('completed')) {
     found.push(`update ${updateStatus.state}: ${updateStatus.message}`);
   }
-  const givenUp = troubled.filter((task) => isTerminal(task.status.state) && !isWanted(task));
+  const givenUp = troubled.filter(
+    (task) => isTerminal(task.status.state) && !isWanted(task) && !isSentAway(task, service, view),
+  );
   if (givenUp.length > 0) found.push(givenUpText(service, givenUp));
   const looping = troubled.filter((task) => (task.failures ?? 0) > 1 && isWanted(task));
   if (looping.length > 0) {
@@ -217,10 +265,17 @@ function findings(view: ClusterView, service: Service, { faces, troubled, desire
   if (service.endpointError !== undefined)
     found.push(`not everything is given that it asks for: ${service.endpointError}`);
   if (faces.length === 0 && desired > 0) found.push('no task has been made yet: is there a leader?');
-  if (faces.length === 0 && (service.spec.Mode.Global ?? service.spec.Mode.GlobalJob) !== undefined) {
+  if (faces.length === 0 && isGlobal(service)) {
     found.push('no node is ready, active and within the constraints');
   }
   return [...found, ...networkFindings(view, service)];
+}
+
+/** A task of a global service that its node takes no more. */
+function isSentAway(task: Task, { spec }: Service, view: ClusterView): boolean {
+  if (task.pinned !== true) return false;
+  const node = view.get('node', task.nodeId);
+  return node === undefined || !isReady(node) || !constraintsMatch(spec.TaskTemplate.Placement?.Constraints, node);
 }
 
 const networkFindingsMax = 20;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { nginx, World } from '../manager/orchestrator/testing/world.ts';
-import type { ForecastPlace, TaskExplanation } from '../model/explain.ts';
+import type { ForecastPlace, NodeVerdict, TaskExplanation } from '../model/explain.ts';
 import type { Service, Task } from '../model/objects.ts';
 import type { NodeSpec, ServiceSpec } from '../model/spec.ts';
 import { TaskState } from '../model/task-state.ts';
@@ -90,6 +90,61 @@ describe('explain: a task that waits for a node', () => {
     expect([Running, Desired]).toEqual([1, 2]);
     expect(Tasks[0]?.Nodes?.map(({ Reason }) => Reason)).toEqual(['not enough left: CPUs 2 wanted, 1 of 4 free']);
     expect(Tasks.map(({ WaitsFor }) => WaitsFor === '')).toEqual([false, true]);
+  });
+});
+
+describe('explain: every node that a service is not on', () => {
+  const reasons = (nodes: readonly NodeVerdict[] = []) => nodes.map(({ Hostname, Reason }) => `${Hostname}: ${Reason}`);
+
+  test('a global service that waits on three nodes for three reasons tells all three', async () => {
+    const world = await worldOf({ Labels: { at: '1' } }, { Labels: { at: '2' } }, { Labels: { at: '3' } }, {});
+    const at = (value: string) => ({ Placement: { Constraints: [`node.labels.at==${value}`] } });
+    await world.service('cpu', 1, nginx({ ...at('1'), Resources: { Reservations: { NanoCPUs: 3e9 } } }));
+    await world.service('mem', 1, nginx({ ...at('2'), Resources: { Reservations: { MemoryBytes: 7e9 } } }));
+    const EndpointSpec = { Ports: [{ TargetPort: 80, PublishedPort: 8080, PublishMode: 'host' }] };
+    await world.service('port', 1, nginx(at('3')), EndpointSpec);
+    const Reservations = { NanoCPUs: 2e9, MemoryBytes: 2e9 };
+    await world.spec('web', {
+      Mode: { Global: {} },
+      TaskTemplate: nginx({ Resources: { Reservations } }),
+      EndpointSpec,
+    });
+    const { Tasks, Nodes } = explain(world);
+    expect(Tasks.slice(0, 3).map((task) => reasons(task.Nodes))).toEqual([
+      ['n1: not enough left: CPUs 2 wanted, 1 of 4 free'],
+      ['n2: not enough left: memory 1.86 GiB wanted, 953.7 MiB of 7.45 GiB free'],
+      ['n3: host port 8080/tcp is taken by port.1'],
+    ]);
+    expect(Nodes).toBeUndefined();
+  });
+
+  test('nodes that a global service has no task on are told with the reason, those out of its constraints last', async () => {
+    const ssd = { Labels: { disk: 'ssd' } };
+    const world = await worldOf({}, ssd, { ...ssd, Availability: 'pause' }, ssd, ssd);
+    const Placement = { Constraints: ['node.labels.disk==ssd'] };
+    await world.spec('web', { Mode: { Global: {} }, TaskTemplate: nginx({ Placement }) });
+    await world.node('n4', { Availability: 'drain' });
+    const { Nodes, Findings, Running } = explain(world);
+    expect(Running).toBe(2);
+    expect(reasons(Nodes)).toEqual([
+      'n3: the node is paused',
+      'n4: the node is drained',
+      'n1: node.labels.disk == ssd, but it is not set',
+    ]);
+    expect(Findings).toEqual([]);
+  });
+
+  test('tasks of two specs each tell what the nodes say, equal ones once', async () => {
+    const world = await worldOf({});
+    const reserve = (NanoCPUs: number) => nginx({ Resources: { Reservations: { NanoCPUs } } });
+    await world.service('web', 3, reserve(2.5e9));
+    await world.spec('web', { TaskTemplate: reserve(3e9), UpdateConfig: { Parallelism: 1, Order: 'start-first' } });
+    const { Tasks } = explain(world);
+    const told = Tasks.filter((task) => task.Nodes !== undefined).map((task) => reasons(task.Nodes)[0]);
+    expect(told.sort()).toEqual([
+      'n1: not enough left: CPUs 2.5 wanted, 1.5 of 4 free',
+      'n1: not enough left: CPUs 3 wanted, 1.5 of 4 free',
+    ]);
   });
 });
 

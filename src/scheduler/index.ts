@@ -15,6 +15,8 @@ export { filtersFor, firstRefusal, hasRoom, nodeFiltersFor } from './filters.ts'
 export type { Wish } from './forecast.ts';
 export { forecast } from './forecast.ts';
 export { failuresFaulty, failureWindowMs, groupKey, holds, isReady, NodeInfo } from './node-info.ts';
+export type { Ranked } from './rank.ts';
+export { rank } from './rank.ts';
 export type { Confirmation, GroupResult, Placement } from './schedule.ts';
 export { confirmGroup, refusalsPerNode, scheduleGroup } from './schedule.ts';
 export { isUpToDate } from './up-to-date.ts';

@@ -7,7 +7,7 @@ import { ClusterIndex } from './cluster-index.ts';
 import { explanation } from './explain.ts';
 import { filtersFor, firstRefusal } from './filters.ts';
 import { groupKey, NodeInfo } from './node-info.ts';
-import { refusalsPerNode, scheduleGroup } from './schedule.ts';
+import { confirmGroup, refusalsPerNode, scheduleGroup } from './schedule.ts';
 import { node, pendingTask } from './testing/objects.ts';
 
 let taskCount = 0;
@@ -229,4 +229,26 @@ test('speed: 1,000 nodes, 10,000 tasks of one service', () => {
   const start = performance.now();
   expect(scheduleGroup(all, group, 0).placed).toHaveLength(10_000);
   console.log(`placed 10,000 tasks on 1,000 nodes in ${(performance.now() - start).toFixed(0)} ms`);
+});
+
+describe('a task that is bound to its node and takes over from another one', () => {
+  const three = { Resources: { Reservations: { NanoCPUs: 3e9 } } };
+  const confirmed = (handover: 'stop-first' | 'start-first', spec: Partial<TaskSpec>) => {
+    const index = new ClusterIndex();
+    index.putNode(node('n1'));
+    const [old, next] = tasks(2, 'a', spec) as [Task, Task];
+    const status = { ...old.status, state: TaskState.running };
+    index.changeTask(undefined, { ...old, nodeId: 'n1', status });
+    const pinned = { ...next, nodeId: 'n1', handover, replaces: old.id };
+    return confirmGroup(index, [pinned]).map(({ refusals }) => [...(refusals?.keys() ?? [])]);
+  };
+
+  test('needs room beside it when both run for a moment', () => {
+    expect(confirmed('start-first', three)).toEqual([['resources']]);
+    expect(confirmed('stop-first', three)).toEqual([[]]);
+  });
+
+  test('may be one too many for the limit per node', () => {
+    expect(confirmed('start-first', { Placement: { MaxReplicas: 1 } })).toEqual([[]]);
+  });
 });

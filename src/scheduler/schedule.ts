@@ -77,13 +77,24 @@ export function confirmGroup(index: ClusterIndex, tasks: readonly Task[]): reado
   return tasks.map((task) => {
     const info = index.get(task.nodeId);
     if (info === undefined) return { task, refusals: new Map() };
-    const ask = () => firstRefusal(filters, info);
-    const over = ask() === undefined ? undefined : task.replaces;
-    const refusal = over === undefined ? ask() : info.without(over, ask);
-    if (refusal !== undefined) return { task, refusals: new Map([[refusal, 1]]) };
-    info.take(task, over);
+    const refusal = firstRefusal(filters, info);
+    if (refusal === undefined) info.take(task, undefined);
+    else {
+      const second = refusalOver(task, filters, info);
+      if (second !== undefined) return { task, refusals: new Map([[second, 1]]) };
+      info.take(task, task.handover === 'start-first' ? undefined : task.replaces);
+    }
     return { task, generic: info.assignedTo(task.id) };
   });
+}
+
+/** With the task that it takes over from out of the way, as far as that is before this one starts. */
+function refusalOver(task: Task, filters: readonly Filter[], info: NodeInfo): FilterName | undefined {
+  const { handover, replaces } = task;
+  const [inPlace, beside] = handover === 'start-first' ? split(filters) : [filters, []];
+  const refusal = firstRefusal(beside, info);
+  if (refusal !== undefined || replaces === undefined) return refusal ?? firstRefusal(inPlace, info);
+  return info.without(replaces, () => firstRefusal(inPlace, info));
 }
 
 function fits(filters: readonly Filter[], info: NodeInfo): boolean {

@@ -1,33 +1,39 @@
 /**
- * Docker events from the state: each commit is compared with what was last seen. Works only while somebody listens, and
- * commits that come together are compared once.
+ * Docker events from the changes that commits make, and events of tasks, which Docker does not have, for those who ask. Works only
+ * while somebody listens. Of tasks every change is told; of other objects what changed in commits that come together.
  */
 import type { Clock } from '../../lib/clock.ts';
 import type { ManagerBackend } from '../../model/control.ts';
-import { replicasOf } from '../../model/defaults.ts';
-import type { Network, Node, Secret, Service } from '../../model/objects.ts';
-import type { ClusterView } from '../../model/view.ts';
+import type { ChangeEvent } from '../../model/view.ts';
+import { type Attributes, changeAttributes, type EventType, eventTypes, nameOf } from './attributes.ts';
 
 export interface ApiEvent {
   readonly Type: EventType;
   readonly Action: 'create' | 'update' | 'remove';
-  readonly Actor: { readonly ID: string; readonly Attributes: Readonly<Record<string, string>> };
+  readonly Actor: { readonly ID: string; readonly Attributes: Readonly<Attributes> };
   readonly scope: 'swarm';
   /** Milliseconds since the epoch. */
   readonly at: number;
 }
 
-const eventTables = ['node', 'service', 'network', 'secret', 'config'] as const;
-export type EventType = (typeof eventTables)[number];
-type Watched = Service | Node | Secret | Network;
-type Snapshot = ReadonlyMap<EventType, ReadonlyMap<string, Watched>>;
-type Attributes = Record<string, string>;
+export interface Listener {
+  readonly types: ReadonlySet<EventType>;
+  /** Bounds by itself what it keeps. */
+  hear(event: ApiEvent): void;
+}
+
+type Change = Extract<ChangeEvent, { table: EventType }>;
+
+/** More changes than this are passed on before anything else happens. */
+const pendingMax = 10_000;
 
 export class EventFeed {
   readonly #backend: ManagerBackend;
   readonly #clock: Clock;
-  readonly #listeners = new Set<(event: ApiEvent) => void>();
-  #seen: Snapshot = new Map();
+  readonly #listeners = new Set<Listener>();
+  #types: ReadonlySet<string> = new Set();
+  /** By object, and tasks by change. */
+  #pending = new Map<string, Change>();
   #scheduled = false;
   #unsubscribe: (() => void) | undefined;
 
@@ -40,108 +46,82 @@ export class EventFeed {
     return this.#listeners.size;
   }
 
-  listen(listener: (event: ApiEvent) => void): () => void {
-    if (this.#listeners.size === 0) {
-      this.#seen = snapshot(this.#backend.view);
-      this.#unsubscribe = this.#backend.onCommit(() => this.#schedule());
-    }
+  listen(listener: Listener): () => void {
+    this.#unsubscribe ??= this.#backend.onCommit((events) => this.#record(events));
+    // What came before is not for this one.
+    this.#flush();
     this.#listeners.add(listener);
+    this.#refreshTypes();
     return () => {
       this.#listeners.delete(listener);
+      this.#refreshTypes();
       if (this.#listeners.size > 0) return;
       this.#unsubscribe?.();
       this.#unsubscribe = undefined;
-      this.#seen = new Map();
+      this.#pending.clear();
     };
   }
 
-  #schedule(): void {
-    if (this.#scheduled) return;
+  #refreshTypes(): void {
+    this.#types = new Set([...this.#listeners].flatMap((listener) => [...listener.types]));
+  }
+
+  #record(events: readonly ChangeEvent[]): void {
+    for (const event of events) {
+      if (!isKnown(event) || !this.#types.has(event.table)) continue;
+      if (this.#pending.size >= pendingMax) this.#flush();
+      this.#add(event);
+    }
+    if (this.#pending.size === 0 || this.#scheduled) return;
     this.#scheduled = true;
-    this.#clock.defer(() => this.#compare());
+    this.#clock.defer(() => {
+      this.#scheduled = false;
+      this.#flush();
+    });
   }
 
-  #compare(): void {
-    this.#scheduled = false;
-    if (this.#listeners.size === 0) return;
-    const before = this.#seen;
-    this.#seen = snapshot(this.#backend.view);
-    for (const event of differences(before, this.#seen, this.#clock.now())) {
-      for (const listener of [...this.#listeners]) listener(event);
+  #add(event: Change): void {
+    const { table, before, after } = event;
+    const id = after?.id ?? before?.id ?? '';
+    const key = table === 'task' ? `${table}/${id}/${this.#pending.size}` : `${table}/${id}`;
+    const earlier = this.#pending.get(key);
+    this.#pending.set(key, earlier === undefined ? event : merged(earlier, event));
+  }
+
+  #flush(): void {
+    const changes = [...this.#pending.values()];
+    this.#pending.clear();
+    const at = this.#clock.now();
+    for (const change of changes) {
+      const event = apiEvent(change, this.#backend, at);
+      if (event === undefined) continue;
+      for (const listener of [...this.#listeners]) if (listener.types.has(event.Type)) listener.hear(event);
     }
   }
 }
 
-function snapshot(view: ClusterView): Snapshot {
-  return new Map(
-    eventTables.map((table) => [table, new Map([...view.list(table)].map((object) => [object.id, object]))]),
-  );
+function isKnown(event: ChangeEvent): event is Change {
+  return (eventTypes as readonly string[]).includes(event.table);
 }
 
-function* differences(before: Snapshot, after: Snapshot, at: number): Generator<ApiEvent> {
-  for (const type of eventTables) {
-    const old = before.get(type) ?? new Map<string, Watched>();
-    const now = after.get(type) ?? new Map<string, Watched>();
-    for (const [id, object] of old) {
-      if (!now.has(id)) yield event(type, 'remove', object, { at, attributes: {} });
-    }
-    for (const [id, object] of now) {
-      const previous = old.get(id);
-      if (previous === object) continue;
-      if (previous === undefined) yield event(type, 'create', object, { at, attributes: {} });
-      else yield* updated(type, previous, object, at);
-    }
-  }
+/** Both are of one object. */
+function merged(earlier: Change, later: Change): Change {
+  const { before: _, ...rest } = later;
+  return (earlier.before === undefined ? rest : { ...rest, before: earlier.before }) as Change;
 }
 
-function* updated(type: EventType, before: Watched, after: Watched, at: number): Generator<ApiEvent> {
-  const attributes: Attributes = {};
-  // Nobody can change a network; which of its addresses rest is the allocator's own affair.
-  if (type === 'network' && (before as Network).allocation === (after as Network).allocation) return;
-  if (type === 'service') serviceChanges(before as Service, after as Service, attributes);
-  if (type === 'node') {
-    nodeChanges(before as Node, after as Node, attributes);
-    if (Object.keys(attributes).length === 0) return;
-  }
-  yield event(type, 'update', after, { at, attributes });
-}
-
-function event(
-  type: EventType,
-  action: ApiEvent['Action'],
-  object: Watched,
-  { at, attributes }: { readonly at: number; readonly attributes: Attributes },
-): ApiEvent {
-  const name = 'status' in object ? (object.description?.hostname ?? '') : object.spec.Name;
+function apiEvent(change: Change, { view }: ManagerBackend, at: number): ApiEvent | undefined {
+  const { table, before, after } = change;
+  const object = after ?? before;
+  if (object === undefined) return undefined;
+  const attributes = changeAttributes(change);
+  if (attributes === undefined) return undefined;
+  const name = nameOf(change, (id) => view.get('node', id)?.description?.hostname ?? id);
   return {
-    Type: type,
-    Action: action,
+    Type: table,
+    Action: before === undefined ? 'create' : after === undefined ? 'remove' : 'update',
     Actor: { ID: object.id, Attributes: { name, ...attributes } },
     scope: 'swarm',
     at,
   };
-}
-
-function serviceChanges(before: Service, after: Service, attributes: Attributes): void {
-  change(
-    attributes,
-    'image',
-    before.spec.TaskTemplate.ContainerSpec.Image,
-    after.spec.TaskTemplate.ContainerSpec.Image,
-  );
-  change(attributes, 'replicas', String(replicasOf(before.spec)), String(replicasOf(after.spec)));
-  change(attributes, 'updatestate', before.updateStatus?.state ?? '', after.updateStatus?.state ?? '');
-}
-
-function nodeChanges(before: Node, after: Node, attributes: Attributes): void {
-  change(attributes, 'state', before.status.state, after.status.state);
-  change(attributes, 'availability', before.spec.Availability, after.spec.Availability);
-  change(attributes, 'role', before.spec.Role, after.spec.Role);
-  change(attributes, 'labels', JSON.stringify(before.spec.Labels), JSON.stringify(after.spec.Labels));
-}
-
-function change(attributes: Attributes, name: string, before: string, after: string): void {
-  if (before === after) return;
-  if (before !== '') attributes[`${name}.old`] = before;
-  if (after !== '') attributes[`${name}.new`] = after;
 }

@@ -6,12 +6,12 @@ import { type ApiContext, manager } from '../context.ts';
 import { type Filters, parseFilters } from '../filters.ts';
 import { param, timeParam } from '../query.ts';
 import { streamReply } from '../stream.ts';
+import { dockerTypes, type EventType, eventTypes } from './attributes.ts';
 import { type ApiEvent, EventFeed } from './feed.ts';
 
-const actorTypes = ['node', 'service', 'network', 'secret', 'config'] as const;
 /** Docker knows these types, too, but a cluster has no events of them. */
 const otherTypes = ['container', 'image', 'volume', 'daemon', 'plugin'];
-const filterKeys = new Set([...actorTypes, ...otherTypes, 'type', 'event', 'scope', 'label']);
+const filterKeys = new Set([...eventTypes, ...otherTypes, 'type', 'event', 'scope', 'label']);
 const listenersMax = 64;
 const waitingMax = 10_000;
 /** A client that asks for events "from now on" by its own clock. */
@@ -56,10 +56,13 @@ async function* listen(feed: EventFeed, { filters, until, signal, clock }: Liste
     ended = true;
     wake();
   };
-  const stop = feed.listen((event) => {
-    if (!matches(event, filters)) return;
-    if (waiting.push(event) > waitingMax) end();
-    wake();
+  const stop = feed.listen({
+    types: typesOf(filters),
+    hear(event) {
+      if (ended || !matches(event, filters)) return;
+      if (waiting.push(event) > waitingMax) end();
+      wake();
+    },
   });
   const cancel = until === 0 ? () => {} : clock.timer(until - clock.now(), end);
   signal.addEventListener('abort', end, { once: true });
@@ -96,9 +99,22 @@ function matches(event: ApiEvent, filters: Filters): boolean {
 
 function matchesActor(event: ApiEvent, filters: Filters): boolean {
   if (otherTypes.some((type) => filters.has(type))) return false;
-  const { ID, Attributes } = event.Actor;
-  const asked = actorTypes.filter((type) => filters.has(type));
-  return asked.every((type) => {
-    return type === event.Type && filters.any(type, (wanted) => wanted === ID || wanted === Attributes['name']);
-  });
+  return eventTypes.filter((type) => filters.has(type)).every((type) => concerns(event, type, filters));
+}
+
+/** An event of a task concerns its service and its node, too. */
+function concerns({ Type, Actor }: ApiEvent, type: EventType, filters: Filters): boolean {
+  const { ID, Attributes } = Actor;
+  const names = type === Type ? [ID, Attributes['name']] : Type === 'task' ? namesOf(Attributes, type) : [];
+  return filters.any(type, (wanted) => names.includes(wanted));
+}
+
+function namesOf(attributes: Readonly<Record<string, string>>, type: EventType): readonly (string | undefined)[] {
+  return [attributes[`${type}.id`], attributes[`${type}.name`]];
+}
+
+/** Docker's clients do not know events of tasks: they go to those who name them. */
+function typesOf(filters: Filters): ReadonlySet<EventType> {
+  const asksForTasks = filters.get('type').includes('task') || filters.has('task');
+  return new Set(asksForTasks ? eventTypes : dockerTypes);
 }

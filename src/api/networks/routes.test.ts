@@ -161,4 +161,21 @@ describe('networks', () => {
     expect((await api.post(`/networks/prune?${query}`)).body).toEqual({ NetworksDeleted: ['hello_default'] });
     expect((await api.post('/networks/prune')).body).toEqual({ NetworksDeleted: ['kept'] });
   });
+
+  test('prune with until removes what was made before: an age, a date or seconds', async () => {
+    const api = await TestApi.make();
+    const { clock } = api.node;
+    const make = (Name: string) => api.post('/networks/create', { ...overlay, Name });
+    const prune = async (...until: string[]) => (await api.post(`/networks/prune?filters=${filters({ until })}`)).body;
+    for (const name of ['a', 'b', 'c', 'd']) {
+      await make(name);
+      await clock.advance(3_600_000);
+    }
+    expect(await prune('5h')).toEqual({ NetworksDeleted: [] });
+    expect(await prune('3h30m')).toEqual({ NetworksDeleted: ['a'] });
+    expect(await prune(String((clock.now() - 2.5 * 3_600_000) / 1000))).toEqual({ NetworksDeleted: ['b'] });
+    expect(await prune(new Date(clock.now() - 1.5 * 3_600_000).toISOString())).toEqual({ NetworksDeleted: ['c'] });
+    expect(await prune('1h', '2h')).toEqual({ message: 'more than one until filter specified' });
+    expect(await prune('soon')).toEqual({ message: 'invalid value for "until": "soon"' });
+  });
 });

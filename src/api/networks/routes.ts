@@ -1,17 +1,18 @@
 import type { FastifyInstance } from 'fastify';
 import { ClusterError } from '../../lib/errors.ts';
+import { durationMs } from '../../model/duration.ts';
 import { find } from '../../model/lookup.ts';
 import type { ClusterView } from '../../model/view.ts';
 import { type ApiContext, freshView, manager } from '../context.ts';
 import { decodeBody } from '../decode.ts';
 import { type Filters, parseFilters } from '../filters.ts';
-import { flag, param, pathId } from '../query.ts';
+import { flag, param, parseTime, pathId } from '../query.ts';
 import { networkSpec } from '../schemas.ts';
 import { convertNetwork, isPredefined, type NetworkDocument, predefinedNetworks } from './convert.ts';
 import { containersHere, networkDetails } from './verbose.ts';
 
 const filterKeys = new Set(['id', 'name', 'label', 'driver', 'scope', 'type', 'dangling']);
-const pruneKeys = new Set(['label', 'label!']);
+const pruneKeys = new Set(['label', 'label!', 'until']);
 
 export function networkRoutes(app: FastifyInstance, context: ApiContext): void {
   const { respond } = context;
@@ -109,13 +110,26 @@ function findNetwork(context: ApiContext, reference: string, { scope, verbose }:
   };
 }
 
+/** Only what was made until then; without the filter everything was. */
+function untilFilter(filters: Filters, now: number): number {
+  const values = filters.get('until');
+  if (values.length > 1) throw new ClusterError('invalid', 'more than one until filter specified');
+  const [text] = values;
+  if (text === undefined) return Number.POSITIVE_INFINITY;
+  const age = durationMs(text);
+  const at = age === undefined ? parseTime(text) : now - age;
+  if (at === undefined) throw new ClusterError('invalid', `invalid value for "until": ${JSON.stringify(text)}`);
+  return at;
+}
+
 /** Removes what nothing uses; what came into use meanwhile is left. */
 async function prune(context: ApiContext, filters: Filters): Promise<readonly string[]> {
   const backend = manager(context);
   const view = freshView(context);
-  const unused = [...view.list('network')].filter(({ id, spec }) => {
+  const until = untilFilter(filters, context.clock.now());
+  const unused = [...view.list('network')].filter(({ id, meta, spec }) => {
     const excluded = filters.has('label!') && filters.labels('label!', spec.Labels);
-    return filters.labels('label', spec.Labels) && !excluded && !isUsed(view, id);
+    return filters.labels('label', spec.Labels) && !excluded && meta.createdAt <= until && !isUsed(view, id);
   });
   const removed: string[] = [];
   for (const network of unused) {

@@ -171,7 +171,7 @@ function backendOf(node: FakeNode): ManagerBackend {
     },
     onCommit(handle) {
       node.commitListeners++;
-      return node.store.subscribe(() => handle());
+      return node.store.subscribe(({ events }) => handle(events));
     },
     members: () => node.members,
     async *logs(_selector, query, signal) {

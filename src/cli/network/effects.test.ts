@@ -111,7 +111,9 @@ describe('service update', () => {
     expect(TaskTemplate.Networks).toEqual([{ Target: 'n0', Aliases: ['b'] }]);
     expect((await body('--network-add', 'back')).TaskTemplate.Networks).toEqual([{ Target: 'n0' }, { Target: 'n1' }]);
     const twice = await daemon.run(['service', 'update', '-d', '--network-add', 'front', 'web']);
-    expect(twice.stderr).toBe('Error: service is already attached to network n1\n');
+    expect(twice.stderr).toBe('Error: service is already attached to network front\n');
+    const both = await daemon.run(['service', 'update', '-d', '--network-add', 'back', '--network-add', 'back', 'web']);
+    expect(both.stderr).toBe('Error: service is already attached to network back\n');
   });
 
   test('publishes on one address, and says what the container sees of the client', async () => {

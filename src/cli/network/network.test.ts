@@ -146,6 +146,11 @@ test('network prune removes only when it is told to', async () => {
     'This removes all networks that no service uses: a. To do it, add --force.\n',
   ]);
   expect(daemon.posts()).toEqual([]);
+  const filtered = await daemon.run(['network', 'prune', '--filter', 'until=24h']);
+  expect([filtered.code, filtered.stderr]).toEqual([
+    1,
+    'This removes all networks that no service uses and that the filters let through. To do it, add --force.\n',
+  ]);
   const done = await daemon.run(['network', 'prune', '-f', '--filter', 'label!=keep']);
   expect(done.stdout).toBe('Deleted Networks:\na\n\n');
   expect(daemon.posts().at(-1)?.query).toEqual({ filters: '{"label!":{"keep":true}}' });

@@ -12,7 +12,11 @@ interface Options {
 export function define(command: Command, ctx: Context): void {
   command
     .usage('[OPTIONS]')
-    .option('--filter <filter>', 'Only these: label=KEY, label=KEY=VALUE, label!=KEY', collectFilter)
+    .option(
+      '--filter <filter>',
+      'Only these: label=KEY, label=KEY=VALUE, label!=KEY, until=24h, until=TIME',
+      collectFilter,
+    )
     .option('-f, --force', 'Do not ask')
     .action((options: Options) => prune(ctx, options));
 }
@@ -23,6 +27,12 @@ async function prune(ctx: Context, { filter, force = false }: Options): Promise<
   if (!force) {
     const unused = await client.networks({ dangling: ['true'] });
     if (unused.length === 0) return;
+    // The list does not know all of prune's filters: what they leave is not named.
+    if (filter !== undefined) {
+      throw new CliError(
+        'This removes all networks that no service uses and that the filters let through. To do it, add --force.',
+      );
+    }
     throw new CliError(
       `This removes all networks that no service uses: ${unused.map(({ Name }) => Name).join(', ')}. To do it, add --force.`,
     );

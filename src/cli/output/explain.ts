@@ -17,6 +17,10 @@ export function serviceText(service: ServiceExplanation, now: number): string {
   );
   for (const task of tasks) lines.push('', ...taskLines(task, now).map((line) => `${taskIndent}${line}`));
   if (service.More > 0) lines.push('', `${taskIndent}and ${service.More} more that run`);
+  const { Nodes: nodes = [], MoreNodes: more = 0 } = service;
+  if (nodes.length > 0)
+    lines.push('', `${taskIndent}Nodes without a task:`, ...verdictLines(nodes, taskIndent.repeat(2)));
+  if (more > 0) lines.push(`${taskIndent.repeat(2)}and ${more} more`);
   return `${lines.join('\n')}\n`;
 }
 

@@ -215,7 +215,6 @@ describe('flags that cannot be right', () => {
       'replicas can only be used with replicated or replicated-job mode',
     ],
     [['--no-healthcheck', '--health-cmd', 'x', 'i'], 1, '--no-healthcheck conflicts with --health-* options'],
-    [['--log-opt', 'a=b', 'i'], 1, '--log-opt has no effect without --log-driver'],
   ])('%j: exit code %i', async (line, code, message) => {
     const daemon = await FakeDaemon.start();
     try {

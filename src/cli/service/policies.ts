@@ -105,11 +105,9 @@ export function resources(flags: CommonFlags, current: ResourceRequirements | un
   };
 }
 
+/** Options without a driver are nothing, as in Docker's client. */
 export function logDriver(flags: CommonFlags, current: TaskSpec['LogDriver']): TaskSpec['LogDriver'] {
-  if (flags.logDriver === undefined) {
-    if (flags.logOpt !== undefined) throw new ClusterError('invalid', '--log-opt has no effect without --log-driver');
-    return current;
-  }
+  if (!flags.logDriver) return current;
   return { Name: flags.logDriver, Options: labelMap(flags.logOpt) };
 }
 

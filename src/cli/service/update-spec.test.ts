@@ -53,9 +53,9 @@ describe('service update', () => {
     [{ hostRm: ['h'], hostAdd: ['9.9.9.9 k'] }, { TaskTemplate: { ContainerSpec: { Hosts: ['9.9.9.9 k'] } } }],
     [{ capDrop: ['net_admin'] }, { TaskTemplate: { ContainerSpec: { CapabilityAdd: [], CapabilityDrop: [] } } }],
     [{ limitMemory: 64 }, { TaskTemplate: { Resources: { Limits: { NanoCPUs: 1e9, MemoryBytes: 64 } } } }],
-    [{ publishRm: ['80'] }, { EndpointSpec: { Ports: [] } }],
-    [{ publishRm: ['target=80,mode=ingress'] }, { EndpointSpec: { Ports: [{ PublishedPort: 8080 }] } }],
-    [{ publishRm: ['9999:80'] }, { EndpointSpec: { Ports: [] } }],
+    [{ publishRm: ['80'] }, { EndpointSpec: { Ports: [{ PublishedPort: 8080 }] } }],
+    [{ publishRm: ['target=80,mode=host,protocol=udp'] }, { EndpointSpec: { Ports: [{ PublishedPort: 8080 }] } }],
+    [{ publishRm: ['target=80,mode=host'] }, { EndpointSpec: { Ports: [] } }],
     [
       { publishAdd: [[{ TargetPort: 80, PublishedPort: 8080, PublishMode: 'host', HostIP: '192.0.2.1' }]] },
       { EndpointSpec: { Ports: [{ PublishMode: 'host' }, { HostIP: '192.0.2.1' }] } },
@@ -94,7 +94,52 @@ describe('service update', () => {
     expect(update(flags)).toMatchObject(expected);
   });
 
+  test('--publish-rm by number takes the ingress port, whatever it is published as, and wins over --publish-add', () => {
+    const port = { Protocol: 'tcp', TargetPort: 80, PublishedPort: 8080, PublishMode: 'ingress' };
+    const ports = (flags: Partial<UpdateFlags>) =>
+      updateSpec({ ...spec, EndpointSpec: { Ports: [port] } }, { healthcheck: true, resolveImage: true, ...flags }, {})
+        .EndpointSpec?.Ports;
+    expect(ports({ publishRm: ['80'] })).toEqual([]);
+    expect(ports({ publishRm: ['9999:80'] })).toEqual([]);
+    expect(ports({ publishRm: ['80/udp'] })).toEqual([port]);
+    expect(ports({ publishRm: ['80'], publishAdd: [[port]] })).toEqual([]);
+    expect(ports({ publishRm: ['80'], publishAdd: [[{ ...port, PublishedPort: 9 }]] })).toEqual([
+      { ...port, PublishedPort: 9 },
+    ]);
+  });
+
+  test('--host-rm takes one name out of an entry, of one address if it says so', () => {
+    const Hosts = ['127.0.0.2 host3 host1', '127.0.0.1 host1', '::1 host1 host2'];
+    const base = { ...spec, TaskTemplate: { ...spec.TaskTemplate, ContainerSpec: { Image: 'x', Hosts } } };
+    const left = (...hostRm: string[]) =>
+      updateSpec(base, { healthcheck: true, resolveImage: true, hostRm }, {}).TaskTemplate.ContainerSpec.Hosts;
+    expect(left('host1')).toEqual(['127.0.0.2 host3', '::1 host2']);
+    expect(left('host1:127.0.0.1', 'host2:::1')).toEqual(['127.0.0.2 host3 host1', '::1 host1']);
+  });
+
+  test('what is added and removed by one command is gone or there, as Docker’s client has it', () => {
+    const both = update({
+      ...{ constraintAdd: ['a==b'], constraintRm: ['a==b'], groupAdd: ['g'], groupRm: ['g'] },
+      ...{ dnsAdd: ['1.1.1.1'], dnsRm: ['1.1.1.1'], dnsSearchAdd: ['s'], dnsSearchRm: ['s'] },
+      ...{ dnsOptionAdd: ['o'], dnsOptionRm: ['o'], mountRm: ['/z', '/y'] },
+      mountAdd: [{ Type: 'volume', Source: 'y', Target: '/y' }],
+      ...{ placementPrefAdd: ['node.labels.x'], placementPrefRm: ['node.labels.x'] },
+      ...{ envAdd: ['A=7'], envRm: ['A'], labelAdd: ['a=9'], labelRm: ['a'], hostAdd: ['1.2.3.4 h'], hostRm: ['h'] },
+    });
+    const { Placement, ContainerSpec } = both.TaskTemplate;
+    expect(Placement?.Constraints).toEqual(['node.role==worker']);
+    expect(ContainerSpec).toMatchObject({ Groups: [], Mounts: [], Hosts: ['1.2.3.4 h'], Env: ['B=2', 'A=7'] });
+    expect(ContainerSpec.DNSConfig).toEqual({ Nameservers: [], Search: [], Options: [] });
+    expect(Placement?.Preferences).toEqual([{ Spread: { SpreadDescriptor: 'node.labels.x' } }]);
+    expect(both.Labels).toEqual({ a: '9', c: 'd' });
+  });
+
+  test('log options alone are nothing, as for Docker’s client', () => {
+    expect(update({ logOpt: ['max-size=1m'] })).toEqual(spec);
+  });
+
   test.each<[Partial<UpdateFlags>, string]>([
+    [{ mountAdd: ['a', 'b'].map((Source) => ({ Type: 'volume', Source, Target: '/t' })) }, 'duplicate mount target'],
     [{ maxConcurrent: 2 }, 'max-concurrent can only be used with replicated-job mode'],
     [{ genericResourceRm: ['gpu'] }, 'could not find generic-resource `gpu` to remove it'],
     [{ healthcheck: false, healthCmd: 'x' }, '--no-healthcheck conflicts'],

@@ -15,7 +15,7 @@ import type {
   TaskSpec,
   Ulimit,
 } from '../../model/spec.ts';
-import { parsePublish } from '../../stack/ports.ts';
+import { parsePublish, splitOnce } from '../../stack/ports.ts';
 import { normalizeCapabilities, splitWords } from '../../stack/values.ts';
 import { labelMap } from '../options.ts';
 import { resolveEnv } from './create-spec.ts';
@@ -140,11 +140,11 @@ function placement(current: Placement | undefined, flags: UpdateFlags): { Placem
   const changes = {
     ...(flags.constraintAdd === undefined && flags.constraintRm === undefined
       ? {}
-      : { Constraints: listChange(current?.Constraints, flags.constraintAdd, flags.constraintRm).sort() }),
+      : { Constraints: addThenRemove(current?.Constraints, flags.constraintAdd, flags.constraintRm).sort() }),
     ...(flags.placementPrefAdd === undefined && flags.placementPrefRm === undefined
       ? {}
       : {
-          Preferences: listChange(
+          Preferences: removeThenAdd(
             current?.Preferences?.map((preference) => preference.Spread?.SpreadDescriptor ?? ''),
             flags.placementPrefAdd,
             flags.placementPrefRm,
@@ -189,7 +189,7 @@ function containerLists(current: ContainerSpec, flags: UpdateFlags, environment:
   }
   if (given(flags.envAdd, flags.envRm)) parts.Env = changedEnv(current.Env ?? [], flags, environment);
   if (given(flags.groupAdd, flags.groupRm))
-    parts.Groups = listChange(current.Groups, flags.groupAdd, flags.groupRm).sort();
+    parts.Groups = addThenRemove(current.Groups, flags.groupAdd, flags.groupRm).sort();
   if (given(flags.hostAdd, flags.hostRm)) parts.Hosts = changedHosts(current.Hosts ?? [], flags);
   if (given(flags.mountAdd, flags.mountRm)) parts.Mounts = changedMounts(current.Mounts ?? [], flags);
   if (given(flags.sysctlAdd, flags.sysctlRm))
@@ -207,9 +207,9 @@ function containerLists(current: ContainerSpec, flags: UpdateFlags, environment:
     given(flags.dnsSearchAdd, flags.dnsSearchRm)
   ) {
     parts.DNSConfig = {
-      Nameservers: listChange(current.DNSConfig?.Nameservers, flags.dnsAdd, flags.dnsRm).sort(),
-      Search: listChange(current.DNSConfig?.Search, flags.dnsSearchAdd, flags.dnsSearchRm).sort(),
-      Options: listChange(current.DNSConfig?.Options, flags.dnsOptionAdd, flags.dnsOptionRm).sort(),
+      Nameservers: addThenRemove(current.DNSConfig?.Nameservers, flags.dnsAdd, flags.dnsRm).sort(),
+      Search: addThenRemove(current.DNSConfig?.Search, flags.dnsSearchAdd, flags.dnsSearchRm).sort(),
+      Options: addThenRemove(current.DNSConfig?.Options, flags.dnsOptionAdd, flags.dnsOptionRm).sort(),
     };
   }
   return parts;
@@ -248,7 +248,16 @@ function keyedChange<T>(
   return [...items.values()];
 }
 
-function listChange(
+/** In Docker's client this is the order for constraints, groups and DNS: what is added and removed at once is not there. */
+function addThenRemove(
+  current: readonly string[] | undefined,
+  add: readonly string[] | undefined,
+  remove: readonly string[] | undefined,
+): string[] {
+  return [...new Set([...(current ?? []), ...(add ?? [])])].filter((item) => !(remove ?? []).includes(item));
+}
+
+function removeThenAdd(
   current: readonly string[] | undefined,
   add: readonly string[] | undefined,
   remove: readonly string[] | undefined,
@@ -257,21 +266,28 @@ function listChange(
   return [...new Set([...kept, ...(add ?? [])])];
 }
 
-/** Entries look like `ip host…`; what is removed is named `host` or `host:ip`. */
+/** Entries look like `ip host…`; what is removed is named `host` or `host:ip`, and takes along no other host of its entry. */
 function changedHosts(current: readonly string[], flags: UpdateFlags): string[] {
-  const removed = (entry: string) => {
-    const [ip = '', ...hosts] = entry.split(/\s+/);
-    return (flags.hostRm ?? []).some((word) => {
-      const at = word.indexOf(':');
-      return at < 0 ? hosts.includes(word) : hosts.includes(word.slice(0, at)) && word.slice(at + 1) === ip;
-    });
-  };
-  return [...new Set([...current.filter((entry) => !removed(entry)), ...(flags.hostAdd ?? [])])];
+  const removals = (flags.hostRm ?? []).map((word) => splitOnce(word, ':'));
+  const kept = current.flatMap((entry) => {
+    const [ip = '', ...hosts] = entry.split(/\s+/).filter((word) => word !== '');
+    const isRemoved = (host: string) =>
+      removals.some(([name, address = '']) => name === host && (address === '' || address === ip));
+    const left = hosts.filter((host) => !isRemoved(host));
+    return left.length === 0 ? [] : [`${ip} ${left.join(' ')}`];
+  });
+  return [...new Set([...kept, ...(flags.hostAdd ?? [])])];
 }
 
+/** As in Docker's client, what is added and removed at once is not there. */
 function changedMounts(current: readonly Mount[], flags: UpdateFlags): Mount[] {
-  const mounts = keyedChange(current, (mount) => mount.Target, { add: flags.mountAdd, remove: flags.mountRm });
-  return mounts.sort((a, b) => compare(a.Source ?? '', b.Source ?? '') || compare(a.Target, b.Target));
+  const { mountAdd: add = [], mountRm: remove = [] } = flags;
+  if (new Set(add.map((mount) => mount.Target)).size < add.length)
+    throw new ClusterError('invalid', 'duplicate mount target');
+  const mounts = keyedChange(current, (mount) => mount.Target, { add, remove: undefined });
+  return mounts
+    .filter((mount) => !remove.includes(mount.Target))
+    .sort((a, b) => compare(a.Source ?? '', b.Source ?? '') || compare(a.Target, b.Target));
 }
 
 function compare(a: string, b: string): number {
@@ -296,9 +312,13 @@ function changedCapabilities(
 function endpoint(current: EndpointSpec | undefined, flags: UpdateFlags): { EndpointSpec?: EndpointSpec } {
   const { publishAdd, publishRm, endpointMode } = flags;
   if (publishAdd === undefined && publishRm === undefined && endpointMode === undefined) return {};
-  const removals = (publishRm ?? []).flatMap(parseRemoval);
-  const kept = (current?.Ports ?? []).filter((port) => !removals.some((removal) => removes(removal, port)));
-  const added = (publishAdd ?? []).flat();
+  const removals = (publishRm ?? []).flatMap(parsePublish);
+  const before = current?.Ports ?? [];
+  const kept = before.filter((port) => !removals.some((removal) => removes(removal, port)));
+  // As in Docker's client: what is there and removed is not added by the same command.
+  const isGone = (port: PortConfig) =>
+    before.some((other) => !kept.includes(other) && portKey(other) === portKey(port));
+  const added = (publishAdd ?? []).flat().filter((port) => !isGone(port));
   const replaced = kept.filter((port) => !added.some((other) => portKey(other) === portKey(port)));
   const ports = [...replaced, ...added].sort((a, b) => (a.PublishedPort ?? 0) - (b.PublishedPort ?? 0));
   return {
@@ -311,20 +331,11 @@ function portKey(port: PortConfig): string {
   return `${HostIP}:${PublishedPort}:${TargetPort}/${Protocol}/${PublishMode}`;
 }
 
-interface Removal {
-  readonly port: PortConfig;
-  /** `80`: the target alone, in any mode. */
-  readonly anyMode: boolean;
-}
-
-function parseRemoval(text: string): Removal[] {
-  return parsePublish(text).map((port) => ({ port, anyMode: !text.includes('=') }));
-}
-
-function removes({ port, anyMode }: Removal, other: PortConfig): boolean {
+/** By target port, protocol and mode: `80` means the ingress port of tcp, as in Docker's client. */
+function removes(removal: PortConfig, port: PortConfig): boolean {
   return (
-    port.TargetPort === other.TargetPort &&
-    (port.Protocol ?? 'tcp') === (other.Protocol ?? 'tcp') &&
-    (anyMode || (port.PublishMode ?? 'ingress') === (other.PublishMode ?? 'ingress'))
+    port.TargetPort === removal.TargetPort &&
+    (port.Protocol || 'tcp') === (removal.Protocol || 'tcp') &&
+    (port.PublishMode || 'ingress') === (removal.PublishMode || 'ingress')
   );
 }

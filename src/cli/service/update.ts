@@ -26,7 +26,7 @@ import {
   parseUlimit,
 } from './parse-values.ts';
 import { waitForService } from './progress.ts';
-import { resolveConfigs, resolveNetworks, resolveSecrets } from './references.ts';
+import { resolveConfigs, resolveSecrets } from './references.ts';
 import { registryAuth } from './registry-auth.ts';
 import { rollback } from './rollback.ts';
 import { type UpdateFlags, updateSpec } from './update-spec.ts';
@@ -174,17 +174,14 @@ async function changedNetworks(
   flags: UpdateFlags,
 ): Promise<{ Networks?: readonly NetworkAttachmentConfig[] }> {
   if (flags.networkAdd === undefined && flags.networkRm === undefined) return {};
-  const added = await resolveNetworks(client, flags.networkAdd ?? []);
-  const removed = new Set(
-    (
-      await resolveNetworks(
-        client,
-        (flags.networkRm ?? []).map((Target) => ({ Target })),
-      )
-    ).map((network) => network.Target),
-  );
-  const kept = current.filter((network) => !removed.has(network.Target));
-  const twice = added.find((network) => kept.some((other) => other.Target === network.Target));
-  if (twice !== undefined) throw new ClusterError('invalid', `service is already attached to network ${twice.Target}`);
-  return { Networks: [...kept, ...added].sort((a, b) => (a.Target < b.Target ? -1 : 1)) };
+  const idOf = async (name: string) => (await client.network(name)).Id;
+  const removed = await Promise.all((flags.networkRm ?? []).map(idOf));
+  const networks = current.filter((network) => !removed.includes(network.Target));
+  for (const network of flags.networkAdd ?? []) {
+    const id = await idOf(network.Target);
+    if (networks.some((other) => other.Target === id))
+      throw new ClusterError('invalid', `service is already attached to network ${network.Target}`);
+    networks.push({ ...network, Target: id });
+  }
+  return { Networks: networks.sort((a, b) => (a.Target < b.Target ? -1 : 1)) };
 }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { ClusterError } from '../../lib/errors.ts';
 import { silentLog } from '../../lib/log.ts';
 import { VirtualClock } from '../../lib/testing/virtual-clock.ts';
 import type { NodeRole } from '../../model/spec.ts';
@@ -10,6 +11,7 @@ import { createRoles } from './loop.ts';
 async function reconciled(
   nodes: readonly { readonly id: string; readonly role: NodeRole; readonly wished: NodeRole }[],
   members: readonly string[],
+  { stuck = '', times = Number.POSITIVE_INFINITY, forMs = 100 } = {},
 ) {
   const clock = new VirtualClock();
   const store = createStore({ proposer: null, now: () => clock.now() });
@@ -28,12 +30,15 @@ async function reconciled(
     membership: {
       selfNodeId: 'm1',
       members: () => [...left].map((nodeId) => ({ nodeId })),
-      remove: async (id) => void left.delete(id),
+      remove: async (id) => {
+        if (stuck === id && times-- > 0) throw new ClusterError('failed_precondition', 'the quorum would be lost');
+        left.delete(id);
+      },
       handOver: async () => void handedOver.push('m1'),
     },
   });
   loop.start();
-  await clock.advance(100);
+  await clock.advance(forMs);
   await loop.stop();
   return { members: [...left], handedOver, role: (id: string) => store.view.get('node', id)?.role };
 }
@@ -71,5 +76,26 @@ describe('roles', () => {
     const { members, role } = await reconciled([manager('m1'), joining], ['m1', 'm2']);
     expect(members).toEqual(['m1', 'm2']);
     expect(role('m2')).toBe('manager');
+  });
+
+  test('a demotion that must wait holds up no other change, least of all a promotion', async () => {
+    const { members, role } = await reconciled(
+      [
+        { id: 'm1', role: 'manager', wished: 'manager' },
+        { id: 'm2', role: 'manager', wished: 'worker' },
+        { id: 'm3', role: 'manager', wished: 'worker' },
+        { id: 'm4', role: 'worker', wished: 'manager' },
+      ],
+      ['m1', 'm2', 'm3', 'gone'],
+      { stuck: 'm2' },
+    );
+    expect([role('m2'), role('m3'), role('m4')]).toEqual(['manager', 'worker', 'manager']);
+    expect(members).toEqual(['m1', 'm2']);
+  });
+
+  test('it is tried again after a while', async () => {
+    const nodes = [manager('m1'), { id: 'm2', role: 'manager', wished: 'worker' }] as const;
+    const { role } = await reconciled(nodes, ['m1', 'm2'], { stuck: 'm2', times: 1, forMs: 3_000 });
+    expect(role('m2')).toBe('worker');
   });
 });
