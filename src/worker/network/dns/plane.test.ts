@@ -223,6 +223,18 @@ test('an address that is taken is a problem, and its end is told', async () => {
   expect(await web()).toBe('10.0.1.2');
 });
 
+test('an address that is taken keeps only containers that are on a network from starting', async () => {
+  const blocker: Server = createServer();
+  blocker.listen(10_053, to.server);
+  await once(blocker, 'listening');
+  const names = plane();
+  const plain = sandbox('t2', `127.88.${third}.8`, []);
+  await names.wire(plain, state('10.0.1.2', { sandboxes: [plain] }));
+  const onNetwork = names.wire(sandbox('t1', asker, ['net']), state('10.0.1.2'));
+  await expect(onNetwork).rejects.toThrow('EADDRINUSE');
+  blocker.close();
+});
+
 test('a command that does not run is a problem that says where to look, and is tried again', async () => {
   const flag = join(stateDir, 'flag');
   let again = () => {};

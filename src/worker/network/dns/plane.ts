@@ -1,6 +1,6 @@
 /**
- * Keeps the names process: starts it when this node has a network or a container for the first time, adopts the one that an earlier daemon left, replaces
- * one of another version, starts a crashed one again, and tells it what changed. Nothing here answers a query.
+ * Keeps the names process: starts it when this node has a network or a container for the first time, adopts the one that an earlier
+ * daemon left, replaces one of another version, starts a crashed one again, and tells it what changed. Nothing here answers a query.
  */
 import { rmSync } from 'node:fs';
 import { type Cancel, type Clock, sleep } from '../../../lib/clock.ts';
@@ -66,9 +66,13 @@ class NamesPlane implements Plane {
     this.#version = options.version ?? programVersion();
   }
 
-  async wire(_sandbox: SandboxRecord, desired: Desired): Promise<void> {
-    const problem = await this.#bring(desired);
-    if (problem !== undefined) throw new ClusterError('unavailable', problem);
+  /** A container that is on no network knows no names of the cluster: it starts all the same, and `sync` tells what is wrong. */
+  async wire({ attachments }: SandboxRecord, desired: Desired): Promise<void> {
+    const problem = await this.#bring(desired).catch((error: unknown) => {
+      if (attachments.length > 0) throw error;
+      return undefined;
+    });
+    if (problem !== undefined && attachments.length > 0) throw new ClusterError('unavailable', problem);
   }
 
   async unwire(sandbox: SandboxRecord, desired: Desired): Promise<void> {
