@@ -288,6 +288,25 @@ export class Hosts {
     });
   }
 
+  /**
+   * All network namespaces share the kernel's one table of neighbours, 1024 by default: too few for the containers of several hosts
+   * that all talk to each other. Taken back by {@link down}.
+   */
+  makeRoomForNeighbours(): void {
+    for (const family of ['ipv4', 'ipv6']) {
+      for (const [name, room] of [
+        ['gc_thresh3', 16_384],
+        ['gc_thresh2', 8_192],
+      ] as const) {
+        const path = `/proc/sys/net/${family}/neigh/default/${name}`;
+        const before = readFileSync(path, 'utf8').trim();
+        if (Number(before) >= room) continue;
+        writeFileSync(path, String(room));
+        this.#undo.push(async () => writeFileSync(path, before));
+      }
+    }
+  }
+
   /** Serves an empty OCI registry on the hosts' network; gives its URL. */
   async startRegistry(): Promise<string> {
     const addr = `${this.outside}:5000`;

@@ -1,16 +1,26 @@
 /**
  * Who can reach whom, as the store implies it, held against what every container, every host and the world outside really get:
- * names, virtual addresses, tasks' own addresses, published ports, and what must not be reachable.
+ * names, virtual addresses, tasks' own addresses, published ports, what must not be reachable, and what is gone.
  */
-import { request } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { containers } from './cluster.ts';
 import { execute, type Host, type Hosts } from './hosts.ts';
+import {
+  type Endpoint,
+  type HostPort,
+  hostnameOf,
+  networksOf,
+  type Seen,
+  type Service,
+  type Truth,
+  truth,
+} from './truth.ts';
 
 const probeScript = fileURLToPath(new URL('./probe.mjs', import.meta.url));
 
+/** `silent`: nobody should answer, so nobody is waited for long. */
 export type Probe =
-  | { readonly kind: 'http' | 'udp'; readonly host: string; readonly port: number }
+  | { readonly kind: 'http' | 'udp'; readonly host: string; readonly port: number; readonly silent?: true }
   | { readonly kind: 'dns'; readonly name: string; readonly type: 'A' | 'AAAA' | 'PTR' };
 type Answer = string | readonly string[];
 
@@ -20,202 +30,194 @@ interface Expectation {
   readonly holds: (answer: Answer) => boolean;
 }
 
-interface Endpoint {
-  readonly taskId: string;
-  readonly service: string;
-  readonly node: string;
-  /** Network id → addresses. */
-  readonly addresses: ReadonlyMap<string, readonly string[]>;
-}
-
-interface Service {
-  readonly name: string;
-  readonly dnsrr: boolean;
-  readonly vips: ReadonlyMap<string, readonly string[]>;
-  readonly ports: readonly { readonly protocol: string; readonly published: number; readonly source: string }[];
-  /** Network id → other names there. */
-  readonly aliases: ReadonlyMap<string, readonly string[]>;
-}
-
-/** What the store says, as the API shows it. */
-export interface Truth {
-  readonly services: readonly Service[];
-  readonly endpoints: readonly Endpoint[];
-}
-
 /** Fixed by the image: nginx on 80 answers `HOSTNAME CLIENT`, socat on 9000/udp likewise. */
 export const httpPort = 80;
 export const udpPort = 9000;
 
-export function get<T>(host: Host, path: string): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const call = request({ socketPath: host.socket, path }, (response) => {
-      let body = '';
-      response.on('data', (chunk: Buffer) => (body += chunk.toString()));
-      response.on('end', () => resolve(JSON.parse(body) as T));
-    });
-    call.on('error', reject);
-    call.end();
-  });
-}
-
-interface ApiService {
-  readonly Spec: {
-    readonly Name: string;
-    readonly TaskTemplate: { readonly Networks?: readonly { readonly Target: string; readonly Aliases?: string[] }[] };
-  };
-  readonly ID: string;
-  readonly Endpoint: {
-    readonly Spec: { readonly Mode: string };
-    readonly VirtualIPs?: readonly { readonly NetworkID: string; readonly Addr: string }[];
-    readonly Ports?: readonly {
-      readonly Protocol: string;
-      readonly PublishedPort: number;
-      readonly PublishMode: string;
-      readonly Source?: string;
-    }[];
-  };
-}
-
-interface ApiTask {
-  readonly ID: string;
-  readonly ServiceID: string;
-  readonly NodeID: string;
-  readonly DesiredState: string;
-  readonly Status: { readonly State: string };
-  readonly NetworksAttachments?: readonly { readonly Network: { readonly ID: string }; readonly Addresses: string[] }[];
-}
-
-interface ApiNode {
-  readonly ID: string;
-  readonly Description: { readonly Hostname: string };
-  readonly Status: { readonly State: string };
-}
-
-export async function truth(host: Host): Promise<Truth> {
-  const [services, tasks, nodes] = await Promise.all([
-    get<ApiService[]>(host, '/services'),
-    get<ApiTask[]>(host, '/tasks'),
-    get<ApiNode[]>(host, '/nodes'),
-  ]);
-  const nameOf = new Map(services.map((service) => [service.ID, service.Spec.Name]));
-  const up = new Map(
-    nodes.filter((node) => node.Status.State === 'ready').map((node) => [node.ID, node.Description.Hostname]),
-  );
-  return {
-    services: services.map(readService),
-    endpoints: tasks.flatMap((task) => {
-      const service = nameOf.get(task.ServiceID);
-      const node = up.get(task.NodeID);
-      const active = task.Status.State === 'running' && task.DesiredState === 'running';
-      if (!active || service === undefined || node === undefined) return [];
-      const attachments = task.NetworksAttachments ?? [];
-      const addresses = new Map(attachments.map((one) => [one.Network.ID, one.Addresses.map(plain)]));
-      return [{ taskId: task.ID, service, node, addresses }];
-    }),
-  };
-}
-
-function readService({ Spec, Endpoint }: ApiService): Service {
-  const vips = new Map<string, string[]>();
-  for (const { NetworkID, Addr } of Endpoint.VirtualIPs ?? [])
-    vips.set(NetworkID, [...(vips.get(NetworkID) ?? []), plain(Addr)]);
-  return {
-    name: Spec.Name,
-    dnsrr: Endpoint.Spec.Mode === 'dnsrr',
-    vips,
-    ports: (Endpoint.Ports ?? [])
-      .filter((port) => port.PublishMode === 'ingress')
-      .map((port) => ({
-        protocol: port.Protocol,
-        published: port.PublishedPort,
-        source: port.Source ?? 'preserve',
-      })),
-    aliases: new Map((Spec.TaskTemplate.Networks ?? []).map(({ Target, Aliases }) => [Target, Aliases ?? []])),
-  };
-}
-
-const plain = (address: string) => address.split('/')[0] ?? address;
-
 /** What one container must see. */
-function fromContainer(self: Endpoint, { services, endpoints }: Truth): readonly Expectation[] {
+function fromContainer(self: Endpoint, now: Truth, seen: Seen): readonly Expectation[] {
+  const networks = [...self.addresses.keys()];
   const found: Expectation[] = [];
-  for (const service of services) {
-    const own = endpoints.filter((endpoint) => endpoint.service === service.name);
-    const shared = [...self.addresses.keys()].filter(
-      (network) => service.vips.has(network) || own.some((endpoint) => endpoint.addresses.has(network)),
-    );
-    if (shared.length === 0) found.push(unknown(service.name), unknown(`tasks.${service.name}`));
-    for (const network of shared) found.push(...onNetwork(service, own, { network, only: shared.length === 1 }));
+  for (const service of now.services) {
+    const all = networksOf(service, now);
+    const shared = networks.filter((network) => all.has(network));
+    const views = shared.map((network) => viewOf(service, network, now));
+    if (views.length > 0) found.push(...plainNames(service, views));
+    for (const view of views) found.push(...onNetwork(service, view));
+  }
+  const strange = now.services.filter((service) => networks.every((network) => !networksOf(service, now).has(network)));
+  const gone = [...strange.flatMap(({ name }) => [name, `tasks.${name}`]), ...seen.namesGone(networks, now)];
+  for (const name of new Set(gone)) found.push(unknown(name));
+  for (const network of networks) {
+    const suffix = `.${now.networks.get(network)}`;
+    for (const name of seen.namesGone([network], now)) found.push(unknown(name + suffix));
+    for (const address of seen.addressesGone(network, now)) found.push(...nobody(address));
   }
   return found;
 }
 
-function onNetwork(
-  service: Service,
-  own: readonly Endpoint[],
-  { network, only }: { readonly network: string; readonly only: boolean },
-): readonly Expectation[] {
-  const tasks = own.flatMap((endpoint) => endpoint.addresses.get(network) ?? []);
-  const vips = service.dnsrr ? tasks : (service.vips.get(network) ?? []);
-  const hosts = new Set(own.map(({ taskId }) => taskId.slice(0, 12)));
-  const found: Expectation[] = [];
-  for (const family of ['A', 'AAAA'] as const) {
-    const of = (addresses: readonly string[]) => addresses.filter((one) => one.includes(':') === (family === 'AAAA'));
-    const names = [service.name, ...(service.aliases.get(network) ?? [])];
-    if (only) for (const name of names) found.push(resolves(name, family, of(vips)));
-    if (only) found.push(resolves(`tasks.${service.name}`, family, of(tasks)));
+/** A service on one network. */
+interface View {
+  readonly suffix: string;
+  readonly names: readonly string[];
+  /** What its name leads to. */
+  readonly addresses: readonly string[];
+  readonly virtual: readonly string[];
+  readonly tasks: readonly { readonly hostname: string; readonly addresses: readonly string[] }[];
+  /** All of its tasks, also those on other networks only. */
+  readonly hostnames: ReadonlySet<string>;
+}
+
+function viewOf(service: Service, network: string, { endpoints, networks }: Truth): View {
+  const own = endpoints.filter((endpoint) => endpoint.service === service.name);
+  const here = own.filter(({ addresses }) => addresses.has(network));
+  const tasks = here.map((task) => ({ hostname: hostnameOf(task), addresses: task.addresses.get(network) ?? [] }));
+  const virtual = service.dnsrr ? [] : (service.vips.get(network) ?? []);
+  return {
+    suffix: `.${networks.get(network)}`,
+    names: [service.name, ...(service.aliases.get(network) ?? [])],
+    addresses: service.dnsrr ? tasks.flatMap(({ addresses }) => addresses) : virtual,
+    virtual,
+    tasks,
+    hostnames: new Set(own.map(hostnameOf)),
+  };
+}
+
+/** Names without a network lead to one of the asker's. */
+function plainNames(service: Service, views: readonly View[]): readonly Expectation[] {
+  const tasks = views.flatMap((view) => view.tasks.map(({ hostname }) => hostname));
+  const names = new Set(views.flatMap((view) => view.names));
+  return [
+    ...[...names].flatMap((name) => {
+      const named = views.filter((view) => view.names.includes(name));
+      return resolves(name, ...named.map(({ addresses }) => addresses));
+    }),
+    ...resolves(`tasks.${service.name}`, ...views.map((view) => view.tasks.flatMap(({ addresses }) => addresses))),
+    ...[...new Set(tasks)].flatMap((name) => {
+      const all = views.flatMap((view) => view.tasks).filter(({ hostname }) => hostname === name);
+      return resolves(name, ...all.map(({ addresses }) => addresses));
+    }),
+  ];
+}
+
+function onNetwork(service: Service, view: View): readonly Expectation[] {
+  const { suffix, tasks, virtual } = view;
+  const found = view.names.flatMap((name) => resolves(name + suffix, view.addresses));
+  const all = tasks.flatMap(({ addresses }) => addresses);
+  found.push(...resolves(`tasks.${service.name}${suffix}`, all));
+  for (const address of virtual)
+    found.push(...answersOne(address, view.hostnames), pointsTo(address, service.name + suffix));
+  for (const { hostname, addresses } of tasks) {
+    found.push(...resolves(hostname + suffix, addresses));
+    for (const address of addresses)
+      found.push(...answersOne(address, new Set([hostname])), pointsTo(address, hostname + suffix));
   }
-  for (const vip of service.dnsrr ? [] : vips) found.push(...answersOne(vip, hosts));
-  for (const endpoint of own)
-    for (const address of endpoint.addresses.get(network) ?? [])
-      found.push(...answersOne(address, new Set([endpoint.taskId.slice(0, 12)])));
   return found;
 }
 
 function answersOne(host: string, hostnames: ReadonlySet<string>): readonly Expectation[] {
   const none = hostnames.size === 0;
   const expected = none ? 'nobody' : `one of ${[...hostnames].join(' ')}`;
-  const holds = (answer: Answer) =>
-    none ? /^[A-Z]+$/.test(String(answer)) : hostnames.has(String(answer).split(' ')[0] ?? '');
+  const holds = (answer: Answer) => (none ? isNobody(answer) : hostnames.has(String(answer).split(' ')[0] ?? ''));
   return [
     { probe: { kind: 'http', host, port: httpPort }, expected, holds },
     { probe: { kind: 'udp', host, port: udpPort }, expected, holds },
   ];
 }
 
-function resolves(name: string, type: 'A' | 'AAAA', addresses: readonly string[]): Expectation {
-  const expected = [...addresses].sort().join(' ');
-  const holds = (answer: Answer) => Array.isArray(answer) && [...(answer as string[])].sort().join(' ') === expected;
-  return { probe: { kind: 'dns', name, type }, expected: expected || 'no address', holds };
+/** An address that was somebody's: nobody answers, and it has no name. */
+function nobody(host: string): readonly Expectation[] {
+  const expected = 'nobody, since it is gone';
+  return [
+    { probe: { kind: 'http', host, port: httpPort, silent: true }, expected, holds: isNobody },
+    { probe: { kind: 'udp', host, port: udpPort, silent: true }, expected, holds: isNobody },
+    {
+      probe: { kind: 'dns', name: reverseName(host), type: 'PTR' },
+      expected,
+      holds: (answer) => answer === 'NXDOMAIN',
+    },
+  ];
+}
+
+export function isNobody(answer: Answer): boolean {
+  return typeof answer === 'string' && /^(E[A-Z]+|TIMEOUT)$/.test(answer);
+}
+
+/** Both families; which of several networks' addresses are given is the server's choice. */
+function resolves(name: string, ...choices: readonly (readonly string[])[]): readonly Expectation[] {
+  return (['A', 'AAAA'] as const).map((type) => {
+    const texts = choices.map((addresses) =>
+      addresses
+        .filter((one) => one.includes(':') === (type === 'AAAA'))
+        .sort()
+        .join(' '),
+    );
+    const holds = (answer: Answer) =>
+      Array.isArray(answer) && texts.includes([...(answer as readonly string[])].sort().join(' '));
+    return { probe: { kind: 'dns', name, type }, expected: texts.join(' or ') || 'no address', holds };
+  });
+}
+
+function pointsTo(address: string, name: string): Expectation {
+  const holds = (answer: Answer) => Array.isArray(answer) && answer.join() === name;
+  return { probe: { kind: 'dns', name: reverseName(address), type: 'PTR' }, expected: name, holds };
 }
 
 function unknown(name: string): Expectation {
-  const holds = (answer: Answer) => typeof answer === 'string' && ['NXDOMAIN', 'SERVFAIL', 'REFUSED'].includes(answer);
-  return { probe: { kind: 'dns', name, type: 'A' }, expected: 'not found', holds };
+  const holds = (answer: Answer) => answer === 'NXDOMAIN';
+  return { probe: { kind: 'dns', name, type: 'A' }, expected: 'NXDOMAIN', holds };
 }
 
-/** Published ports through `addresses`; `client` is who the container must see, where that can be said. */
-function published(
-  { services, endpoints }: Truth,
-  addresses: readonly string[],
+export function reverseName(address: string): string {
+  if (!address.includes(':')) return `${address.split('.').reverse().join('.')}.in-addr.arpa`;
+  const [before = '', after = ''] = address.split('::');
+  const groups = (text: string) => text.split(':').filter(Boolean);
+  const missing = Array<string>(8 - groups(before).length - groups(after).length).fill('0');
+  const all = [...groups(before), ...missing, ...groups(after)].map((group) => group.padStart(4, '0'));
+  return `${[...all.join('')].reverse().join('.')}.ip6.arpa`;
+}
+
+/** A place on a host that is asked for published ports. */
+interface Entry {
+  readonly node: string;
+  readonly address: string;
+}
+
+/** Published ports through `entries`; `client` is who the container must see, where that can be said. */
+function published(now: Truth, seen: Seen, entries: readonly Entry[], client?: string): readonly Expectation[] {
+  const { services, endpoints } = now;
+  const found = services.flatMap((service) => {
+    const hostnames = endpoints.filter((endpoint) => endpoint.service === service.name).map(hostnameOf);
+    return service.ports.flatMap((port) => {
+      const from = port.source === 'preserve' ? client : undefined;
+      return entries.map(({ address }) => onPort(address, port, hostnames, from));
+    });
+  });
+  for (const { node, address } of entries) {
+    for (const task of endpoints.filter((one) => one.node === node))
+      for (const port of task.hostPorts) found.push(onPort(address, port, [hostnameOf(task)], client));
+    for (const port of seen.portsGone(node, now)) found.push(onPort(address, port, []));
+  }
+  return found;
+}
+
+function onPort(
+  host: string,
+  { protocol, published: port }: HostPort,
+  hostnames: readonly string[],
   client?: string,
-): readonly Expectation[] {
-  return services.flatMap((service) =>
-    service.ports.flatMap(({ protocol, published: port, source }) => {
-      const hostnames = new Set(
-        endpoints.filter((endpoint) => endpoint.service === service.name).map(({ taskId }) => taskId.slice(0, 12)),
-      );
-      const seen = source === 'preserve' ? client : undefined;
-      const expected = `one of ${[...hostnames].join(' ')}${seen === undefined ? '' : `, client ${seen}`}`;
-      const holds = (answer: Answer) => {
-        const [hostname = '', from = ''] = String(answer).split(' ');
-        return hostnames.has(hostname) && (seen === undefined || from.replace('::ffff:', '') === seen);
-      };
-      const kind = protocol === 'udp' ? ('udp' as const) : ('http' as const);
-      return addresses.map((host) => ({ probe: { kind, host, port }, expected, holds }));
-    }),
-  );
+): Expectation {
+  // Of datagrams that nobody takes, a host tells only so many senders a second.
+  if (hostnames.length === 0)
+    return protocol === 'udp'
+      ? { probe: { kind: 'udp', host, port, silent: true }, expected: 'nobody', holds: isNobody }
+      : { probe: { kind: 'http', host, port }, expected: 'a refusal', holds: (answer) => answer === 'ECONNREFUSED' };
+  const expected = `one of ${hostnames.join(' ')}${client === undefined ? '' : `, client ${client}`}`;
+  const holds = (answer: Answer) => {
+    const [hostname = '', from = ''] = String(answer).split(' ');
+    return hostnames.includes(hostname) && (client === undefined || from.replace('::ffff:', '') === client);
+  };
+  return { probe: { kind: protocol === 'udp' ? 'udp' : 'http', host, port }, expected, holds };
 }
 
 /** Asks all probes from one place: `place` is what `nsenter` gets, absent for this process's own namespace. */
@@ -247,26 +249,38 @@ async function judge(
   });
 }
 
-/** Everything once; gives what is wrong. `alive`: the hosts that are to be asked. */
-export async function mismatches(hosts: Hosts, ask: Host, alive: readonly Host[]): Promise<readonly string[]> {
+interface Round {
+  readonly hosts: Hosts;
+  /** Whose API says what is true. */
+  readonly ask: Host;
+  /** The hosts that are to be asked. */
+  readonly alive: readonly Host[];
+  readonly seen: Seen;
+}
+
+/** Everything once; gives what is wrong. */
+async function mismatches({ hosts, ask, alive, seen }: Round): Promise<readonly string[]> {
   const now = await truth(ask);
-  const hostAddresses = alive.map((host) => host.address);
+  seen.note(now);
+  const entries = alive.map(({ name, address }) => ({ node: name, address }));
   const pids = new Map<string, number>();
   for (const host of alive) for (const [id, pid] of await containers(hosts, host)) pids.set(id, pid);
   const inside = now.endpoints.map((endpoint) => async () => {
     const pid = pids.get(endpoint.taskId);
     if (pid === undefined) return [`${endpoint.taskId} of ${endpoint.service} has no container`];
-    const all = [...fromContainer(endpoint, now), ...published(now, hostAddresses)];
+    const all = [...fromContainer(endpoint, now, seen), ...published(now, seen, entries)];
     return judge(`${endpoint.service} on ${endpoint.node}`, `/proc/${pid}/ns/net`, all);
   });
-  const onHosts = alive.map(
-    (host) => () => judge(host.name, `/run/netns/${host.namespace}`, published(now, ['127.0.0.1', ...hostAddresses])),
-  );
-  const outside = () => judge('outside', undefined, published(now, hostAddresses, hosts.outside));
+  const onHosts = alive.map(({ name, namespace }) => () => {
+    const all = published(now, seen, [{ node: name, address: '127.0.0.1' }, ...entries]);
+    return judge(name, `/run/netns/${namespace}`, all);
+  });
+  const outside = () => judge('outside', undefined, published(now, seen, entries, hosts.outside));
   return someAtATime([...inside, ...onHosts, outside]);
 }
 
-const placesAtATime = 4;
+/** Part of their time they wait for what must not come. */
+const placesAtATime = 5;
 
 async function someAtATime(works: readonly (() => Promise<readonly string[]>)[]): Promise<readonly string[]> {
   const waiting = [...works];
@@ -282,11 +296,11 @@ async function someAtATime(works: readonly (() => Promise<readonly string[]>)[])
 const staleMaxMs = 2_000;
 
 /** Throws what is still wrong in a round that began when everything must have come right. */
-export async function expectMatrix(hosts: Hosts, ask: Host, alive: readonly Host[] = hosts.hosts): Promise<number> {
+export async function expectMatrix(round: Round): Promise<number> {
   const settled = performance.now();
   for (;;) {
     const began = performance.now() - settled;
-    const wrong = await mismatches(hosts, ask, alive);
+    const wrong = await mismatches(round);
     if (wrong.length === 0) return began;
     if (began > staleMaxMs) throw new Error(`after ${Math.round(began)} ms:\n${wrong.slice(0, 30).join('\n')}`);
   }

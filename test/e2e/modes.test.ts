@@ -61,6 +61,18 @@ function reaches(service: string, state: string, ask = first): Promise<true> {
   );
 }
 
+/** What `service update --dry-run` says: the counts as given, and `task node` for each new task. */
+async function foretold(counts: string, ...flags: string[]): Promise<readonly string[]> {
+  const text = await first.ok(['service', 'update', '--dry-run', ...flags]);
+  expect(text).toContain(counts);
+  const rows = text.split('\n').slice(2).filter(Boolean);
+  return rows.map((row) => row.trim().split(/\s+/).join(' ')).sort();
+}
+
+function placement(tasks: readonly { readonly name: string; readonly node: string }[]): readonly string[] {
+  return tasks.map(({ name, node }) => `${name} ${node}`).sort();
+}
+
 const replicasColumn = ['service', 'ls', '--format', '{{.Name}} {{.Replicas}}'];
 
 describe('jobs', () => {
@@ -187,11 +199,23 @@ describe('an update', () => {
 
   test('is shown by a dry run, kept in the history, and undone to any revision', async () => {
     await create('web', '--replicas', '2', ...quickVerdict);
-    const dry = await first.ok(['service', 'update', '--dry-run', '--replicas', '3', 'web']);
-    expect(dry).toContain('Tasks: 1 new, 0 replaced, 2 kept, 0 removed');
+    const before = await until('two tasks', 20_000, async () => {
+      const tasks = await running(first, 'web');
+      return tasks.length === 2 ? tasks : undefined;
+    });
+    const scaled = await foretold('Tasks: 1 new, 0 replaced, 2 kept, 0 removed', '--replicas', '3', 'web');
     const revisions = async () =>
       (await first.ok(['service', 'history', 'web'])).split('\n').slice(1).filter(Boolean).length;
     expect(await revisions()).toBe(1);
+    await first.ok(['service', 'scale', 'web=3']);
+    const after = await running(first, 'web');
+    expect(placement(after.filter(({ id }) => before.every((task) => task.id !== id)))).toEqual(scaled);
+    expect(after).toHaveLength(3);
+    const replaced = await foretold('Tasks: 0 new, 3 replaced, 0 kept, 0 removed', '--env-add', 'B=1', 'web');
+    await first.ok(['service', 'update', '--env-add', 'B=1', 'web']);
+    expect(placement(await running(first, 'web'))).toEqual(replaced);
+    await first.ok(['service', 'rm', 'web']);
+    await create('web', '--replicas', '2', ...quickVerdict);
     for (const value of ['1', '2']) await first.ok(['service', 'update', '-d', '--env-add', `A=${value}`, 'web']);
     expect(await revisions()).toBe(3);
     await first.ok(['service', 'rollback', '-d', '--to', '1', 'web']);
