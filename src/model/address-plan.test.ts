@@ -3,6 +3,7 @@ import { checkAddressPlan, planAddresses } from './address-plan.ts';
 import { overlaps, parseBlock } from './ip.ts';
 import { defaultClusterNetwork } from './network.ts';
 
+const block = (text: string) => parseBlock(text) ?? { family: 4 as const, base: 0n, prefix: 0, size: 0n };
 const eth0 = (cidr: string) => [{ name: 'eth0', cidr }];
 
 describe('address plan', () => {
@@ -50,6 +51,22 @@ describe('address plan', () => {
     ],
   ])('%j is refused', (wish, message) => {
     expect(() => checkAddressPlan(wish)).toThrow(message);
+  });
+
+  test('defaults keep clear of what the host has routes to, as far as anything else is left', () => {
+    const vpn = { name: 'wg0', cidr: '172.16.0.0/12' };
+    const plan = planAddresses({}, eth0('203.0.113.7/24'), [vpn, { name: 'eth1', cidr: '10.8.0.0/24' }]);
+    expect(plan.gatewayPools).toEqual(['192.168.128.0/17']);
+    expect(plan.addressPools).not.toContain('10.0.0.0/8');
+    expect(plan.addressPools.some((pool) => overlaps(block(pool), block('10.8.0.0/24')))).toBe(false);
+    const all = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16'].map((cidr) => ({ name: 'wg0', cidr }));
+    expect(planAddresses({}, eth0('203.0.113.7/24'), all)).toEqual(defaultClusterNetwork);
+    expect(planAddresses({}, eth0('172.28.0.1/14'), all).gatewayPools).toEqual(['172.24.0.0/14']);
+  });
+
+  test('what was asked for may lie within a route: whoever asks knows', () => {
+    const vpn = [{ name: 'wg0', cidr: '10.0.0.0/8' }];
+    expect(planAddresses({ addressPools: ['10.77.0.0/16'] }, [], vpn).addressPools).toEqual(['10.77.0.0/16']);
   });
 
   test('a pool that the host is on is refused with the interface and the flag', () => {

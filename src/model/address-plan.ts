@@ -1,6 +1,6 @@
 /**
  * Where a new cluster takes its addresses from: what was asked for at `init`, checked, and for the rest defaults that keep clear of
- * it and of the networks that the host is on already. Pure.
+ * it, of the networks that the host is on already and, as far as possible, of those that it has routes to. Pure.
  */
 import { ClusterError } from '../lib/errors.ts';
 import { type Block, formatBlock, overlaps, parseBlock } from './ip.ts';
@@ -43,8 +43,16 @@ export function checkAddressPlan(wish: Partial<ClusterNetwork>): void {
   }
 }
 
-/** The whole plan. Errors: `invalid`, naming the interface and the flag that helps. */
-export function planAddresses(wish: Partial<ClusterNetwork>, host: readonly HostNetwork[]): ClusterNetwork {
+/**
+ * The whole plan. `routes`: networks that the host reaches through another. Whoever asks for a part of such a one knows, and where
+ * nothing else is left it is taken, too: many a host has routes to all private addresses, most of which nobody has.
+ * Errors: `invalid`, naming the interface and the flag that helps.
+ */
+export function planAddresses(
+  wish: Partial<ClusterNetwork>,
+  host: readonly HostNetwork[],
+  routes: readonly HostNetwork[] = [],
+): ClusterNetwork {
   checkAddressPlan(wish);
   const asked = askedBlocks(wish);
   const taken = host.flatMap(({ name, cidr }) => {
@@ -61,17 +69,19 @@ export function planAddresses(wish: Partial<ClusterNetwork>, host: readonly Host
   }
   const subnetSize = wish.subnetSize ?? defaultClusterNetwork.subnetSize;
   const avoided = [...taken.map(({ block }) => block), ...asked.map(({ block }) => block)];
+  const spared = blocksOf(routes.map(({ cidr }) => cidr));
   const gatewayPools =
     wish.gatewayPools?.map(canonical) ??
-    freeParts('--gateway-pool', { candidates: gatewayPoolCandidates, avoided, longest: gatewaySubnetSize });
+    freeParts('--gateway-pool', { candidates: gatewayPoolCandidates, avoided, spared, longest: gatewaySubnetSize });
   const gateways = blocksOf(gatewayPools);
   const ingressPool =
-    wish.ingressPool === undefined ? freeWhole([...avoided, ...gateways]) : canonical(wish.ingressPool);
+    wish.ingressPool === undefined ? freeWhole([...avoided, ...gateways], spared) : canonical(wish.ingressPool);
   const addressPools =
     wish.addressPools?.map(canonical) ??
     freeParts('--default-addr-pool', {
       candidates: addressPoolCandidates,
       avoided: [...avoided, ...gateways],
+      spared,
       longest: subnetSize,
     });
   const dataPathPort = wish.dataPathPort ?? defaultClusterNetwork.dataPathPort;
@@ -109,21 +119,27 @@ function read(flag: Flag, text: string, longest: number): Asked {
 interface Search {
   readonly candidates: readonly string[];
   readonly avoided: readonly Block[];
+  /** Avoided unless nothing else is left. */
+  readonly spared: readonly Block[];
   /** Parts with a longer prefix than this are of no use. */
   readonly longest: number;
 }
 
 /** What is left of the first candidate of which something is left. */
-function freeParts(flag: Flag, { candidates, avoided, longest }: Search): readonly string[] {
-  for (const candidate of blocksOf(candidates)) {
-    const parts = without(candidate, avoided, longest).slice(0, poolsMax);
-    if (parts.length > 0) return parts.map(formatBlock);
+function freeParts(flag: Flag, { candidates, avoided, spared, longest }: Search): readonly string[] {
+  for (const blocks of [[...avoided, ...spared], avoided]) {
+    for (const candidate of blocksOf(candidates)) {
+      const parts = without(candidate, blocks, longest).slice(0, poolsMax);
+      if (parts.length > 0) return parts.map(formatBlock);
+    }
   }
   throw invalid(`this host is on all networks that addresses could be taken from: name a free one with ${flag}`);
 }
 
-function freeWhole(avoided: readonly Block[]): string {
-  const free = blocksOf(ingressPoolCandidates).find((block) => !avoided.some((other) => overlaps(block, other)));
+function freeWhole(avoided: readonly Block[], spared: readonly Block[]): string {
+  const candidates = blocksOf(ingressPoolCandidates);
+  const isClear = (of: readonly Block[]) => (block: Block) => !of.some((other) => overlaps(block, other));
+  const free = candidates.find(isClear([...avoided, ...spared])) ?? candidates.find(isClear(avoided));
   if (free !== undefined) return formatBlock(free);
   throw invalid('this host is on all networks that addresses could be taken from: name a free one with --ingress-pool');
 }

@@ -14,7 +14,7 @@ import type { Random } from '../lib/random.ts';
 import { availabilityOf, newNode } from '../manager/ca/ca.ts';
 import { joinGroup } from '../manager/raft/join.ts';
 import type { Store } from '../manager/store/port.ts';
-import { planAddresses } from '../model/address-plan.ts';
+import { type HostNetwork, planAddresses } from '../model/address-plan.ts';
 import type { ManagerPeer } from '../model/assignment.ts';
 import type {
   InitRequest,
@@ -44,7 +44,7 @@ import type { RaftJoinResponse } from '../rpc/port.ts';
 import { admission, withdraw } from './admission.ts';
 import { LocalManager } from './local-manager.ts';
 import { LocalWorker, type WorkerParts } from './local-worker.ts';
-import { advertiseAddress, assertFree, hostAddresses, listenAddress } from './system.ts';
+import { advertiseAddress, assertFree, hostAddresses, hostRoutes, listenAddress } from './system.ts';
 
 export interface ClusterNodeOptions {
   readonly dataDir: string;
@@ -193,7 +193,7 @@ export class ClusterNode implements NodeBackend {
     const { clock, random } = this.#options;
     if (request.forceNewCluster) throw new ClusterError('unimplemented', '--force-new-cluster is not supported yet');
     const addresses = this.#addresses(request);
-    const network = planAddresses(request.network ?? {}, hostAddresses());
+    const network = planAddresses(request.network ?? {}, hostAddresses(), await this.#routes());
     const authority = createAuthority(clock.now());
     const [nodeId, clusterId] = [newId(random), newId(random)];
     const keyPem = generateKey();
@@ -218,6 +218,16 @@ export class ClusterNode implements NodeBackend {
       this.#firstObjects(store, { nodeId, clusterId, authority, request, network, addr: addresses.advertiseAddr }),
     );
     return { nodeId };
+  }
+
+  /** None where they can not be asked for: the networks that the host is on are known without. */
+  async #routes(): Promise<readonly HostNetwork[]> {
+    try {
+      return await hostRoutes();
+    } catch (error) {
+      this.#options.log.warn('asking for the routes of this host', { reason: messageOf(error) });
+      return [];
+    }
   }
 
   /** The cluster and its first node, written by the first leader. */

@@ -1,8 +1,12 @@
 /** Facts about this machine. */
+import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { createServer, isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
+import { promisify } from 'node:util';
 import { ClusterError } from '../lib/errors.ts';
+import type { HostNetwork } from '../model/address-plan.ts';
+import { parseBlock } from '../model/ip.ts';
 import { ingressLink, linkPrefix } from '../worker/network/host/names.ts';
 
 export const version: string = (
@@ -21,6 +25,42 @@ export function hostAddresses(): readonly { readonly name: string; readonly addr
       .filter((one) => one.family === 'IPv4' && !one.internal && !isOwnLink(name))
       .map((one) => ({ name, address: one.address, cidr: one.cidr ?? `${one.address}/32` })),
   );
+}
+
+/** Beyond this (a router with the routes of the Internet) nobody asks for them. */
+const routesBytesMax = 1024 ** 2;
+const routesTimeoutMs = 5000;
+/** Two halves of the world, or a few parts of it, are how some VPNs write a default route; no private network is as wide. */
+const partOfWorldMin = 8;
+
+/** The networks that this host has IPv4 routes to. Fails where `ip` does. */
+export async function hostRoutes(): Promise<readonly HostNetwork[]> {
+  const { stdout } = await promisify(execFile)('ip', ['-4', '-j', 'route', 'show', 'table', 'main'], {
+    maxBuffer: routesBytesMax,
+    timeout: routesTimeoutMs,
+  });
+  return routesOf(stdout, isOwnLink);
+}
+
+/** From what `ip -j route` says. */
+export function routesOf(output: string, isOwn: (link: string) => boolean): readonly HostNetwork[] {
+  return listOf(output).flatMap((route): readonly HostNetwork[] => {
+    const { type = 'unicast', dst, dev, nexthops } = Object(route) as Readonly<Record<string, unknown>>;
+    const name = dev ?? (Object(Array.isArray(nexthops) ? nexthops[0] : undefined) as { readonly dev?: unknown }).dev;
+    if (type !== 'unicast' || typeof dst !== 'string' || typeof name !== 'string' || isOwn(name)) return [];
+    const cidr = dst.includes('/') ? dst : `${dst}/32`;
+    const block = parseBlock(cidr);
+    return block === undefined || block.family !== 4 || block.prefix < partOfWorldMin ? [] : [{ name, cidr }];
+  });
+}
+
+function listOf(output: string): readonly unknown[] {
+  try {
+    const list: unknown = JSON.parse(output);
+    return Array.isArray(list) ? list : [];
+  } catch {
+    return [];
+  }
 }
 
 /**

@@ -14,6 +14,8 @@ export class ClusterIndex {
   readonly #where = new Map<string, string>();
   /** Tasks from which others are about to take over, and how many: a successor's own successor may come before it ends. */
   readonly #superseded = new Map<string, number>();
+  /** By successor: the task that it counts for there. A task may be told of more than once, and first by a change of it. */
+  readonly #successors = new Map<string, string>();
 
   /** The index of a state as it is now, with its recent failures. */
   static of(nodes: Iterable<Node>, tasks: Iterable<Task>, now: number): ClusterIndex {
@@ -86,9 +88,12 @@ export class ClusterIndex {
   }
 
   #supersede(before: Task | undefined, after: Task | undefined): void {
-    const from = before === undefined ? undefined : takesOverFrom(before);
+    const id = after?.id ?? before?.id ?? '';
+    const from = this.#successors.get(id);
     const to = after === undefined ? undefined : takesOverFrom(after);
     if (from === to) return;
+    if (to === undefined) this.#successors.delete(id);
+    else this.#successors.set(id, to);
     if (from !== undefined) this.#count(from, -1);
     if (to !== undefined) this.#count(to, 1);
   }

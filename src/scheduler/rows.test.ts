@@ -333,6 +333,18 @@ describe('accounting', () => {
     expect([info?.nanoCpus, info?.memoryBytes, info?.genericInUse('gpu'), info?.total]).toEqual([0, 0, 0, 0]);
   });
 
+  test('S33: a handover that is told of while the index is built, and again by the build, counts once', () => {
+    const cluster = ClusterIndex.of([node('n1')], [], 0);
+    const wish = { node: 'n1', state: TaskState.running, desired: TaskState.running, memory: 0, over: undefined };
+    const successor = taskOf('t2', { ...wish, node: '', state: TaskState.pending, over: 1 });
+    cluster.changeTask(undefined, taskOf('t1', wish));
+    cluster.changeTask(undefined, successor);
+    cluster.changeTask(undefined, successor);
+    expect(cluster.get('n1')?.tasksOf('s0')).toBe(0);
+    cluster.changeTask(successor, { ...successor, desired: TaskState.shutdown });
+    expect(cluster.get('n1')?.tasksOf('s0')).toBe(1);
+  });
+
   /** Whatever happens to tasks: the index that was told each change equals one made from the end. */
   test('property: the index is exact under every path', () => {
     const states = [TaskState.pending, TaskState.assigned, TaskState.running, TaskState.failed, TaskState.shutdown];
@@ -353,18 +365,31 @@ describe('accounting', () => {
       gone: fc.boolean(),
       nodeGone: fc.constantFrom(undefined, undefined, undefined, 'n1', 'n2'),
     });
+    /** How many changes there were before anybody was told; after how many more each task is read as it is then. */
+    const build = fc.record({ untold: fc.nat(8), reads: fc.array(fc.nat(20), { minLength: 10, maxLength: 10 }) });
     fc.assert(
-      fc.property(fc.array(change, { maxLength: 40 }), (changes) => {
+      fc.property(fc.array(change, { maxLength: 40, size: 'max' }), build, (changes, { untold, reads }) => {
         const index = ClusterIndex.of([node('n1'), node('n2')], [], 0);
         const tasks = new Map<string, Task>();
-        for (const one of changes) {
+        const found = new Set<string>();
+        const read = (id: string) => {
+          const task = tasks.get(id);
+          if (found.delete(id) && task !== undefined) index.changeTask(undefined, task);
+        };
+        for (const [step, one] of changes.entries()) {
+          if (step === untold) for (const id of tasks.keys()) found.add(id);
+          for (const [at, after] of reads.entries()) if (step === untold + after) read(`t${at}`);
           const id = `t${one.at}`;
           const after: Task | undefined = one.gone ? undefined : taskOf(id, one);
-          index.changeTask(tasks.get(id), after);
+          if (step >= untold) index.changeTask(tasks.get(id), after);
+          // The build lists what there is when it begins, and sees later ones that take an old one's id.
+          if (step >= untold && !tasks.has(id)) found.add(id);
           if (after === undefined) tasks.delete(id);
           else tasks.set(id, after);
           if (one.nodeGone !== undefined) index.putNode(node(one.nodeGone));
         }
+        if (changes.length <= untold) for (const id of tasks.keys()) found.add(id);
+        for (const id of [...found]) read(id);
         const fresh = ClusterIndex.of([node('n1'), node('n2')], tasks.values(), 0);
         for (const id of ['n1', 'n2']) expect(sums(index, id)).toEqual(sums(fresh, id));
         const held = [...tasks.values()].filter((task) => task.nodeId === 'n1' && holds(task));

@@ -7,6 +7,7 @@ import type { ClusterNetwork, Network, Task } from '../../model/objects.ts';
 import type { EndpointSpec, NetworkSpec, PortConfig } from '../../model/spec.ts';
 import { TaskState } from '../../model/task-state.ts';
 import { HandClock, nginx, nodeDraft, World } from '../orchestrator/testing/world.ts';
+import { restPlace } from '../store/resting.ts';
 import { createStore } from '../store/store.ts';
 import { createAllocator } from './index.ts';
 
@@ -476,10 +477,45 @@ describe('networks', () => {
     await network(world, 'd');
     expect(vni('d')).toBe(4097);
   });
+
+  test('one that asks for a VXLAN id which rests gets it, and its subnet, when it has rested, without polling', async () => {
+    const world = await worldOf(1);
+    const chosen = { Options: { 'com.docker.network.driver.overlay.vxlanid_list': '5000' } };
+    await network(world, 'a', chosen);
+    await removeNetwork(world, 'a');
+    await world.advance(10_000);
+    await network(world, 'b', chosen);
+    expect(get(world, 'b')?.allocationError).toBe('VXLAN id 5000 is in use by another network');
+    await world.advance(49_999);
+    expect(get(world, 'b')?.allocation).toBeUndefined();
+    await world.advance(1);
+    expect(get(world, 'b')?.allocation).toMatchObject({ vni: 5000 });
+    expect(get(world, 'b')?.allocationError).toBeUndefined();
+    expect(world.clock.timers).toBe(0);
+  });
+
+  test('a subnet that one shares with another is in use as long as either has it, whoever leads', async () => {
+    const world = await worldOf(1);
+    const shared = { Options: { 'tscluster.shared-subnet': 'true' } };
+    await network(world, 'a', subnet('10.0.0.0/24'));
+    await network(world, 'b', { ...subnet('10.0.0.0/23'), ...shared });
+    await network(world, 'c', { ...subnet('10.0.0.0/24'), ...shared });
+    await network(world, 'd');
+    expect(subnets(world, 'd')).toEqual(['10.0.2.0/24']);
+    await removeNetwork(world, 'd');
+    await removeNetwork(world, 'a');
+    await removeNetwork(world, 'b');
+    await network(world, 'e');
+    expect(subnets(world, 'e')).toEqual(['10.0.1.0/24']);
+    await removeNetwork(world, 'e');
+    await newLeader(world);
+    await network(world, 'f');
+    expect(subnets(world, 'f')).toEqual(['10.0.1.0/24']);
+  });
 });
 
 describe('places of nodes', () => {
-  test('are kept, free again when the node is removed, and who gets none says so', async () => {
+  test('are kept, free again a minute after the node was removed, and who gets none says so', async () => {
     const world = new World();
     await world.cluster(5);
     await pools(world, { gatewayPools: ['172.28.0.0/23'] });
@@ -490,12 +526,48 @@ describe('places of nodes', () => {
     expect(world.store.view.get('node', 'n3')?.networkProblems).toEqual([
       {
         message:
-          'no free gateway subnet for this node: every /24 of 172.28.0.0/23 belongs to a node; remove nodes that are gone',
+          'no free gateway subnet for this node: every /24 of 172.28.0.0/23 belongs to a node, or did a minute ago; remove nodes that are gone',
       },
     ]);
     await newLeader(world);
     await world.removeNode('n1');
+    expect(place('n3')).toBeUndefined();
+    await world.advance(59_999);
+    expect(place('n3')).toBeUndefined();
+    await world.advance(1);
     expect(['n2', 'n3'].map(place)).toEqual(['172.28.1.0/24', '172.28.0.0/24']);
+    expect(world.clock.timers).toBe(0);
+  });
+
+  test('of a removed node rest in the store: the next leader gives them to nobody sooner', async () => {
+    const world = new World();
+    await world.cluster(5);
+    await pools(world, { gatewayPools: ['172.28.0.0/22'] });
+    for (const id of ['n1', 'n2']) await world.node(id);
+    await world.start();
+    await world.store.transact((tx) => {
+      restPlace(tx, 'n1');
+      tx.remove('node', 'n1');
+    });
+    await world.settle();
+    await newLeader(world);
+    await world.node('n3');
+    expect(world.store.view.get('node', 'n3')?.network).toEqual({
+      gatewaySubnet: '172.28.2.0/24',
+      ingressAddress: '10.255.0.3',
+    });
+    await world.advance(60_000);
+    await world.node('n4');
+    expect(world.store.view.get('node', 'n4')?.network).toEqual({
+      gatewaySubnet: '172.28.0.0/24',
+      ingressAddress: '10.255.0.1',
+    });
+    await world.removeNode('n2');
+    await world.store.transact((tx) => {
+      restPlace(tx, 'n3');
+      tx.remove('node', 'n3');
+    });
+    expect(Object.keys(world.store.view.cluster()?.restingPlaces ?? {})).toEqual(['n3']);
   });
 
   test('5,000 nodes get theirs in no time that grows with their square', async () => {

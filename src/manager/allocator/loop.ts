@@ -276,10 +276,10 @@ export class AllocatorLoop implements LeaderLoop {
     return pending === undefined || 'err' in pending ? undefined : pending;
   }
 
-  /** One timer: when the next address has rested, if anybody waits for one. */
+  /** One timer: when the next of what somebody waits for has rested. */
   #setTimer(): void {
     const { clock } = this.#options;
-    const at = this.#picture.waiting.size > 0 ? this.#picture.addresses.nextDue : undefined;
+    const at = this.#picture.nextDue;
     if (at === this.#timerAt) return;
     this.#cancelTimer();
     this.#timerAt = at;

@@ -42,8 +42,16 @@ export class NetworkBook {
     this.release(networkId);
   }
 
-  expire(now: number): void {
-    for (const vni of this.#resting.take(now)) this.#vnis.release(vni);
+  /** Frees what has rested long enough; true: there was something. */
+  expire(now: number): boolean {
+    const due = this.#resting.take(now);
+    for (const vni of due) this.#vnis.release(vni);
+    return due.length > 0;
+  }
+
+  /** When the next resting time ends. */
+  get nextDue(): number | undefined {
+    return this.#resting.next;
   }
 
   isVniTaken(vni: number): boolean {

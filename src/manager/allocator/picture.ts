@@ -6,7 +6,7 @@ import type { Pace } from '../../lib/pace.ts';
 import { clusterNetworkOf } from '../../model/cluster-labels.ts';
 import { withoutPrefix } from '../../model/ip.ts';
 import { addressRestMs } from '../../model/network.ts';
-import type { Cluster, Network, NetworkAddresses, Node, Service, Task } from '../../model/objects.ts';
+import type { Cluster, Network, NetworkAddresses, Node, NodeNetwork, Service, Task } from '../../model/objects.ts';
 import { publishMode } from '../../model/ports.ts';
 import { isTerminal } from '../../model/task-state.ts';
 import type { ChangeEvent, ClusterView } from '../../model/view.ts';
@@ -50,6 +50,7 @@ export class Picture {
 
   /** In pieces; events that come meanwhile may be recorded at once. The newest objects come last: the rings go on behind them. */
   async build(pace: Pace, isOver: () => boolean): Promise<void> {
+    this.#recordCluster(undefined, this.#view.cluster());
     for (const table of ['network', 'node', 'service', 'task'] as const) {
       for (const id of Array.from(this.#view.list(table), (object) => object.id)) {
         this.#adopt(table, id);
@@ -87,6 +88,16 @@ export class Picture {
     this.#lacking[table].add(id);
   }
 
+  /** When something that somebody lacks has rested. */
+  get nextDue(): number | undefined {
+    const due = [
+      this.waiting.size > 0 ? this.addresses.nextDue : undefined,
+      this.#lacking.network.size > 0 ? this.networks.nextDue : undefined,
+      this.#lacking.node.size > 0 ? this.places.nextDue : undefined,
+    ].filter((at) => at !== undefined);
+    return due.length === 0 ? undefined : Math.min(...due);
+  }
+
   get hasWork(): boolean {
     return this.#changed.size > 0 || Object.values(this.#dirty).some((ids) => ids.size > 0);
   }
@@ -105,7 +116,8 @@ export class Picture {
   /** Time goes on: what has rested is free, and who waited for it is looked at again, before those who came later. */
   wake(now: number): void {
     this.addresses.expire(now);
-    this.networks.expire(now);
+    if (this.networks.expire(now)) this.#retry('network');
+    if (this.places.expire(now)) this.#retry('node');
     const changed = [...this.#changed];
     this.#changed.clear();
     for (const cause of changed) this.#wakeWaiters(cause);
@@ -153,6 +165,14 @@ export class Picture {
   #recordCluster(before: Cluster | undefined, after: Cluster | undefined): void {
     const pools = (cluster: Cluster | undefined) => clusterNetworkOf(cluster).addressPools.join();
     if (pools(before) !== pools(after)) this.#retry('network');
+    if (before?.restingPlaces === after?.restingPlaces) return;
+    for (const [nodeId, { until, ...place }] of Object.entries(after?.restingPlaces ?? {})) {
+      if (before?.restingPlaces?.[nodeId]?.until !== until) this.#restPlace(nodeId, place, until);
+    }
+  }
+
+  #restPlace(nodeId: string, place: NodeNetwork, until: number): void {
+    if (until > this.#now()) this.places.hold(`resting/${nodeId}`, place, until);
   }
 
   #recordNetwork(before: Network | undefined, after: Network | undefined): void {
@@ -186,6 +206,7 @@ export class Picture {
       if (before === undefined) return;
       this.#dirty.node.delete(before.id);
       this.#lacking.node.delete(before.id);
+      if (before.network !== undefined) this.#restPlace(before.id, before.network, this.#now() + addressRestMs);
       this.places.release(before.id);
       return this.#retry('node');
     }

@@ -1,4 +1,8 @@
-/** Where each node's gateway subnet and its address on the mesh link are. Given once; free again when the node is removed. */
+/**
+ * Where each node's gateway subnet and its address on the mesh link are. Given once; free again a while after the node was
+ * removed: it may be running yet, cut off from the managers, with containers that use them.
+ */
+import { DueQueue } from '../../lib/due.ts';
 import { addressAt, type Block, formatBlock, parseAddress, parseBlock } from '../../model/ip.ts';
 import type { ClusterNetwork, NodeNetwork } from '../../model/objects.ts';
 import { Numbers } from './numbers.ts';
@@ -10,6 +14,8 @@ const subnetSize = 2n ** BigInt(32 - gatewayPrefix);
 interface Place {
   readonly subnet: number | undefined;
   readonly address: number | undefined;
+  /** Absent: until it is released. */
+  readonly until?: number;
 }
 
 export class NodePlaces {
@@ -19,6 +25,7 @@ export class NodePlaces {
   readonly #subnets: Numbers;
   readonly #addresses: Numbers;
   readonly #holders = new Map<string, Place>();
+  readonly #due = new DueQueue<string>();
 
   constructor(network: ClusterNetwork) {
     this.#described = network;
@@ -33,12 +40,31 @@ export class NodePlaces {
   }
 
   /** Replaces what the holder had. */
-  hold(holder: string, { gatewaySubnet, ingressAddress }: NodeNetwork): void {
-    const place = { subnet: this.#subnetNumber(gatewaySubnet), address: this.#addressNumber(ingressAddress) };
+  hold(holder: string, { gatewaySubnet, ingressAddress }: NodeNetwork, until?: number): void {
+    const numbers = { subnet: this.#subnetNumber(gatewaySubnet), address: this.#addressNumber(ingressAddress) };
+    const place: Place = until === undefined ? numbers : { ...numbers, until };
     if (place.subnet !== undefined) this.#subnets.take(place.subnet);
     if (place.address !== undefined) this.#addresses.take(place.address);
     this.release(holder);
     this.#holders.set(holder, place);
+    if (until !== undefined) this.#due.add(until, holder);
+  }
+
+  /** Frees what has rested long enough; true: there was something. */
+  expire(now: number): boolean {
+    let isFreed = false;
+    for (const holder of this.#due.take(now)) {
+      const until = this.#holders.get(holder)?.until;
+      if (until === undefined || until > now) continue; // it was put in again
+      this.release(holder);
+      isFreed = true;
+    }
+    return isFreed;
+  }
+
+  /** When the next resting time ends. */
+  get nextDue(): number | undefined {
+    return this.#due.next;
   }
 
   release(holder: string): void {
@@ -55,10 +81,10 @@ export class NodePlaces {
     const address = this.#addresses.next();
     const { gatewayPools, ingressPool } = this.#described;
     if (subnet === undefined) {
-      return `no free gateway subnet for this node: every /${gatewayPrefix} of ${gatewayPools.join(', ')} belongs to a node; remove nodes that are gone`;
+      return `no free gateway subnet for this node: every /${gatewayPrefix} of ${gatewayPools.join(', ')} belongs to a node, or did a minute ago; remove nodes that are gone`;
     }
     if (address === undefined || this.#ingress === undefined) {
-      return `no free address for this node on the link for published ports: all of ${ingressPool} are given; remove nodes that are gone`;
+      return `no free address for this node on the link for published ports: all of ${ingressPool} are given, or were a minute ago; remove nodes that are gone`;
     }
     return { gatewaySubnet: this.#subnetAt(subnet), ingressAddress: addressAt(this.#ingress, BigInt(address)) };
   }

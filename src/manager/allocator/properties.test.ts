@@ -8,7 +8,7 @@ import type { EndpointSpec, PortConfig } from '../../model/spec.ts';
 import { isTerminal, TaskState } from '../../model/task-state.ts';
 import type { Change } from '../../model/view.ts';
 import { nginx, World } from '../orchestrator/testing/world.ts';
-import { restAddresses } from '../store/resting.ts';
+import { restAddresses, restPlace } from '../store/resting.ts';
 import { Ring } from './ring.ts';
 import { SubnetBook } from './subnets.ts';
 
@@ -79,6 +79,11 @@ class Witness {
 
   *#held(): Iterable<{ owner: string; held: NetworkAddresses }> {
     const { view } = this.#world.store;
+    for (const { id, network } of view.list('node')) {
+      if (network === undefined) continue;
+      yield { owner: `node ${id}`, held: { networkId: 'places', addresses: [network.gatewaySubnet] } };
+      yield { owner: `node ${id}`, held: { networkId: 'ingress', addresses: [network.ingressAddress] } };
+    }
     for (const { id, endpoint } of view.list('service')) {
       for (const held of endpoint?.vips ?? []) yield { owner: `service ${id}`, held };
     }
@@ -145,7 +150,17 @@ const event = fc.oneof(
   fc.nat(50).map((at) => act(`fail ${at}`, (run) => fail(run, at))),
   fc.constantFrom('n1', 'n2').map((id) => act(`${id} down`, ({ world }) => world.node(id, { state: 'down' }))),
   fc.constantFrom('n1', 'n2').map((id) => act(`${id} up`, ({ world }) => world.node(id, { state: 'ready' }))),
-  fc.constant(act('node comes', ({ world }) => world.node(`n${world.store.view.count('node') + 1}`))),
+  fc.constant(act('node comes', ({ world }) => world.node(`m${world.commits}`))),
+  fc.nat(9).map((at) => act(`node goes ${at}`, (run) => removeNode(run, at))),
+  fc.tuple(fc.nat(9), fc.integer({ min: 0, max: 90_000 })).map(([at, ms]) =>
+    act(`node goes ${at}, another comes after ${ms}`, async (run) => {
+      await run.world.node(`m${run.world.commits}`);
+      await removeNode(run, at);
+      if (ms % 2 === 1) await newLeader(run);
+      await run.world.advance(ms);
+      await run.world.node(`m${run.world.commits}`);
+    }),
+  ),
   fc.integer({ min: 0, max: 90_000 }).map((ms) => act(`wait ${ms}`, ({ world }) => world.advance(ms))),
   fc.constant(act('new leader', newLeader)),
   fc
@@ -205,6 +220,18 @@ async function remove({ world }: Run, id: string): Promise<void> {
   const work = world.store.transact((tx) => {
     restAddresses(tx, tx.get('service', id)?.endpoint?.vips ?? []);
     tx.remove('service', id);
+  });
+  await call(world, work);
+}
+
+/** As the API does; those that the tasks need stay. */
+async function removeNode({ world }: Run, at: number): Promise<void> {
+  const others = Array.from(world.store.view.list('node'), ({ id }) => id).filter((id) => id.startsWith('m'));
+  const id = others[at % Math.max(1, others.length)];
+  if (id === undefined) return;
+  const work = world.store.transact((tx) => {
+    restPlace(tx, id);
+    tx.remove('node', id);
   });
   await call(world, work);
 }
@@ -318,7 +345,7 @@ test('a ring gives every address once before it gives one again, and none that i
   );
 });
 
-test('the first free block of a pool is the one that a look at all of them finds', () => {
+test('the first free block of a pool is the one that a look at all of them finds, also where some are shared', () => {
   const pool = { family: 4 as const, base: 0n, prefix: 24, size: 256n };
   const block = fc
     .record({ prefix: fc.integer({ min: 26, max: 32 }), at: fc.nat(255) })
@@ -330,24 +357,36 @@ test('the first free block of a pool is the one that a look at all of them finds
   );
   fc.assert(
     fc.property(
-      fc.array(step, { maxLength: 30 }),
+      fc.array(step, { maxLength: 30, size: 'max' }),
       fc.integer({ min: 26, max: 32 }),
       block,
-      (steps, prefix, reserved) => {
+      fc.infiniteStream(fc.nat()),
+      (steps, prefix, reserved, order) => {
         const book = new SubnetBook();
         const taken: { owner: string; block: typeof reserved }[] = [];
         for (const [at, one] of steps.entries()) {
           if ('add' in one) {
             const isFree = !taken.some((other) => overlaps(other.block, one.add));
             expect(book.overlapping(one.add) === undefined).toBe(isFree);
-            book.add(`o${at}`, one.add);
-            if (isFree) taken.push({ owner: `o${at}`, block: one.add });
+            taken.push({ owner: `o${(at * 7) % 30}`, block: one.add });
+            for (let time = 0; time <= at % 2; time++) book.add(`o${(at * 7) % 30}`, one.add);
           } else {
             const [gone] = taken.splice(one.remove, 1);
             if (gone !== undefined) book.remove(gone.owner);
           }
           const found = book.firstFree(pool, prefix, [reserved]);
           expect(found === undefined ? undefined : formatBlock(found)).toBe(naive(prefix));
+        }
+        // One that is made from the store knows the same, and names the same.
+        const rebuilt = new SubnetBook();
+        const others = [...taken];
+        while (others.length > 0) {
+          const [next] = others.splice((order.next().value ?? 0) % others.length, 1);
+          if (next !== undefined) rebuilt.add(next.owner, next.block);
+        }
+        for (let at = 0; at < 256; at++) {
+          const one = parseBlock(`0.0.0.${at}/32`);
+          if (one !== undefined) expect(book.overlapping(one)).toBe(rebuilt.overlapping(one));
         }
         function naive(length: number): string | undefined {
           const size = 2 ** (32 - length);

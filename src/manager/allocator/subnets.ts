@@ -6,27 +6,50 @@ interface Owned {
   readonly block: Block;
 }
 
+/** What the book says depends on what is in it, never on the order in which it came. */
 export class SubnetBook {
-  /** Sorted by their first address, which sorts them by their last, too. */
-  readonly #owned: { readonly 4: Owned[]; readonly 6: Owned[] } = { 4: [], 6: [] };
+  /** Those that no other one covers, sorted by their first address, which sorts them by their last, too. */
+  readonly #owned: { 4: Owned[]; 6: Owned[] } = { 4: [], 6: [] };
+  /** Those within another one's: only networks that asked to share a subnet have such. */
+  readonly #covered = new Map<string, Owned>();
   /** Everything of the pool below this is in use: where the search begins. */
   readonly #low = new Map<string, bigint>();
 
-  /** Several times with the same block does no harm. A block that overlaps another one's, which only a network that asked for it has, is left out. */
+  /** Several times with the same block does no harm. */
   add(owner: string, block: Block): void {
+    const added = { owner, block };
     const list = this.#owned[block.family];
-    if (this.overlapping(block) !== undefined) return;
-    list.splice(firstEndingAfter(list, block.base), 0, { owner, block });
+    const from = firstEndingAfter(list, block.base);
+    const first = list[from];
+    if (first !== undefined && keyOf(first) === keyOf(added)) return;
+    if (first !== undefined && overlaps(first.block, block) && covers(first, added)) return this.#cover(added);
+    let to = from;
+    for (let other = first; other !== undefined && overlaps(other.block, block); other = list[to]) {
+      this.#cover(other);
+      to += 1;
+    }
+    list.splice(from, to - from, added);
   }
 
   remove(owner: string): void {
+    for (const [key, entry] of this.#covered) if (entry.owner === owner) this.#covered.delete(key);
+    let isFreed = false;
     for (const family of [4, 6] as const) {
       const list = this.#owned[family];
       const kept = list.filter((entry) => entry.owner !== owner);
       if (kept.length === list.length) continue;
-      list.splice(0, list.length, ...kept);
-      this.#low.clear();
+      this.#owned[family] = kept;
+      isFreed = true;
     }
+    if (!isFreed) return;
+    this.#low.clear();
+    const others = [...this.#covered.values()];
+    this.#covered.clear();
+    for (const entry of others) this.add(entry.owner, entry.block);
+  }
+
+  #cover(entry: Owned): void {
+    this.#covered.set(keyOf(entry), entry);
   }
 
   /** Who has a block that overlaps this one. */
@@ -60,6 +83,16 @@ export class SubnetBook {
     const other = own !== undefined && overlaps(own, block) ? own : reserved.find((one) => overlaps(one, block));
     return other === undefined ? undefined : other.base + other.size;
   }
+}
+
+/** Of two blocks that overlap one lies within the other; of two equal ones the lower owner's counts. */
+function covers(one: Owned, other: Owned): boolean {
+  if (one.block.prefix !== other.block.prefix) return one.block.prefix < other.block.prefix;
+  return one.owner <= other.owner;
+}
+
+function keyOf({ owner, block }: Owned): string {
+  return `${owner}/${block.family}/${block.base}/${block.prefix}`;
 }
 
 function aligned(value: bigint, size: bigint): bigint {

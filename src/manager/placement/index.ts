@@ -19,7 +19,6 @@ import {
   failureWindowMs,
   filtersFor,
   firstRefusal,
-  groupKey,
   holds,
   NodeInfo,
   nodeFiltersFor,
@@ -27,6 +26,8 @@ import {
 } from '../../scheduler/index.ts';
 import { CommitLoop } from '../store/commit-loop.ts';
 import type { LeaderLoop, Store, Transaction } from '../store/port.ts';
+import type { PendingGroup } from './pending.ts';
+import { Pending } from './pending.ts';
 
 export interface PlacementOptions {
   readonly store: Store;
@@ -48,7 +49,7 @@ export function createPlacement(options: PlacementOptions): LeaderLoop {
   return new PlacementLoop(options);
 }
 
-interface Group {
+interface Decided {
   readonly placed: readonly Placement[];
   readonly refused: readonly Refused[];
 }
@@ -64,15 +65,13 @@ class PlacementLoop implements LeaderLoop {
   readonly #loop: CommitLoop;
   readonly #index = new ClusterIndex();
   #isBuilt = false;
-  readonly #pending = new Map<string, Task>();
+  readonly #pending = new Pending();
   /** Something changed since the last run that may let a pending task be placed. */
   #stale = false;
   /** Nodes on which something was freed since the last run. */
   #freed = new Set<string>();
   /** Nodes themselves changed: everything is tried again, also for what is said about it. */
   #allAgain = true;
-  /** Pending tasks for which no node was found. */
-  readonly #tried = new Set<string>();
 
   constructor(options: PlacementOptions) {
     this.#options = options;
@@ -121,11 +120,9 @@ class PlacementLoop implements LeaderLoop {
       this.#index.noteFailure(after, this.#options.clock.now());
     }
     if (after !== undefined && waits(after)) {
-      if (!this.#pending.has(after.id)) this.#stale = true;
-      this.#pending.set(after.id, after);
-    } else if (before !== undefined) {
-      this.#pending.delete(before.id);
-      this.#tried.delete(before.id);
+      if (this.#pending.put(after)) this.#stale = true;
+    } else if (before !== undefined && waits(before)) {
+      this.#pending.delete(before);
     }
     if (before !== undefined && holds(before) && frees(before, after)) this.#noteFreed(before.nodeId);
     // From now on the old task does not count against replicas per node.
@@ -155,7 +152,7 @@ class PlacementLoop implements LeaderLoop {
 
   #adopt(task: Task, began: { readonly version: number; readonly now: number }): void {
     this.#index.changeTask(undefined, task);
-    if (waits(task)) this.#pending.set(task.id, task);
+    if (waits(task)) this.#pending.put(task);
     const isRecent = task.meta.updatedAt > began.now - failureWindowMs;
     // A later failure was noted when it happened.
     if (isRecent && task.meta.version <= began.version) this.#index.noteFailure(task, task.meta.updatedAt);
@@ -170,15 +167,16 @@ class PlacementLoop implements LeaderLoop {
     let placed: Placement[] = [];
     let refused: Refused[] = [];
     let looked = 0;
-    for (const tasks of groups(this.#pending.values())) {
-      if (freed !== undefined && this.#isHopeless(tasks, freed)) {
-        looked += tasks.length + freed.size;
+    for (const group of this.#pending.groups()) {
+      if (freed !== undefined && this.#isHopeless(group, freed)) {
+        looked += 1 + freed.size;
       } else {
-        const now = this.#options.clock.now();
-        const group = tasks[0]?.pinned === true ? this.#confirm(tasks) : this.#choose(tasks, now);
-        placed.push(...group.placed);
-        refused.push(...group.refused);
-        looked += tasks.length * nodesPerTask + (tasks[0]?.pinned === true ? 0 : this.#index.size);
+        const isPinned = group.sample?.pinned === true;
+        const tasks = isPinned && freed !== undefined ? group.concernedBy(freed) : group.tasks;
+        const decided = isPinned ? this.#confirm(group, tasks) : this.#choose(group, tasks);
+        for (const one of decided.placed) placed.push(one);
+        for (const one of decided.refused) refused.push(one);
+        looked += tasks.length * nodesPerTask + (isPinned ? 1 : this.#index.size);
       }
       if (looked < nodesPerTurn) continue;
       await this.#write(placed, refused);
@@ -197,20 +195,19 @@ class PlacementLoop implements LeaderLoop {
     }
   }
 
-  #choose(tasks: readonly Task[], now: number): Group {
+  #choose(group: PendingGroup, tasks: readonly Task[]): Decided {
+    const now = this.#options.clock.now();
     const { placed, unplaced, refusals } = scheduleGroup(this.#index.infos(), tasks, now, (id) =>
       this.#index.infoOfTask(id),
     );
     const err = explanation(refusals);
-    for (const task of unplaced) this.#tried.add(task.id);
+    for (const task of unplaced) group.noteTried(task.id);
     return { placed, refused: unplaced.filter((task) => !explained(task, err)).map((task) => ({ task, err })) };
   }
 
   /** No node would take them, and none of those where something was freed since takes them now: nodes × groups is too much for each. */
-  #isHopeless(tasks: readonly Task[], freed: ReadonlySet<string>): boolean {
-    const [sample] = tasks;
-    if (sample === undefined || sample.pinned === true) return false;
-    if (tasks.some((task) => !this.#tried.has(task.id) || task.handover !== undefined)) return false;
+  #isHopeless({ sample, isTried }: PendingGroup, freed: ReadonlySet<string>): boolean {
+    if (sample === undefined || sample.pinned === true || !isTried) return false;
     const filters = filtersFor(sample);
     for (const id of freed) {
       const info = this.#index.get(id);
@@ -219,10 +216,11 @@ class PlacementLoop implements LeaderLoop {
     return true;
   }
 
-  #confirm(tasks: readonly Task[]): Group {
+  #confirm(group: PendingGroup, tasks: readonly Task[]): Decided {
     const placed: Placement[] = [];
     const refused: Refused[] = [];
     for (const { task, refusals, generic = [] } of confirmGroup(this.#index, tasks)) {
+      if (refusals !== undefined) group.noteTried(task.id);
       if (refusals === undefined) placed.push({ task, nodeId: task.nodeId, generic });
       else if (!explained(task, explanation(refusals))) refused.push({ task, err: explanation(refusals) });
     }
@@ -277,16 +275,4 @@ function endsNow(before: Task, after: Task): boolean {
 
 function frees(before: Task, after: Task | undefined): boolean {
   return after === undefined || !holds(after) || after.desired !== before.desired;
-}
-
-/** Tasks of one service version, in the order of their creation. */
-function groups(tasks: Iterable<Task>): Iterable<readonly Task[]> {
-  const found = new Map<string, Task[]>();
-  for (const task of tasks) {
-    const key = groupKey(task);
-    const group = found.get(key);
-    if (group === undefined) found.set(key, [task]);
-    else group.push(task);
-  }
-  return found.values();
 }

@@ -1,4 +1,5 @@
 import { describe, expect, test, vi } from 'vitest';
+import { TaskState } from '../../model/task-state.ts';
 import { NodeInfo } from '../../scheduler/index.ts';
 import { nginx, World } from '../orchestrator/testing/world.ts';
 
@@ -25,6 +26,20 @@ describe('tasks that wait for a place', () => {
     expect(asked.mock.calls.length).toBeGreaterThan(0);
     expect(asked.mock.calls.length).toBeLessThan(100); // each of 20 services at each of 30 nodes would be 600
     asked.mockRestore();
+  });
+
+  test('and are made for their nodes are looked at for the node on which something was freed', async () => {
+    const world = await fullWorld(30, 0);
+    await world.spec('everywhere', { TaskTemplate: memory(6e9), Mode: { Global: {} } });
+    const waiting = world.tasks('everywhere').filter((task) => task.status.state === TaskState.pending);
+    expect(waiting).toHaveLength(30);
+    const asked = vi.spyOn(NodeInfo.prototype, 'capacity', 'get');
+    await world.removeService('small'); // too little for any of them
+    expect(asked.mock.calls.length).toBeGreaterThan(0);
+    expect(asked.mock.calls.length).toBeLessThan(10);
+    asked.mockRestore();
+    await world.service('full', 0, memory(7e9));
+    expect(world.running('everywhere')).toHaveLength(30);
   });
 
   test('are placed when enough is freed, when a node comes, and when they ask for less', async () => {

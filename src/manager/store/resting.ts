@@ -1,8 +1,14 @@
-/** Virtual addresses that a service had rest before anyone else gets them: written with the change that frees them. */
+/**
+ * What was given and is free now rests before anyone else gets it: virtual addresses of a service, the place of a node. Written
+ * with the change that frees it, so that whoever leads knows.
+ */
 import { withoutPrefix } from '../../model/ip.ts';
 import { addressRestMs } from '../../model/network.ts';
 import type { NetworkAddresses } from '../../model/objects.ts';
 import type { Transaction } from './port.ts';
+
+/** Nodes removed within a minute that are remembered; more are removed by nobody. */
+const placesMax = 10_000;
 
 export function restAddresses(tx: Transaction, freed: readonly NetworkAddresses[]): void {
   for (const { networkId, addresses } of freed) {
@@ -13,4 +19,15 @@ export function restAddresses(tx: Transaction, freed: readonly NetworkAddresses[
     const added = addresses.map((address) => [withoutPrefix(address), tx.now + addressRestMs] as const);
     tx.update('network', { ...draft, resting: Object.fromEntries([...still, ...added]) });
   }
+}
+
+/** To be called before the node is removed. It may be running yet, cut off from the managers. */
+export function restPlace(tx: Transaction, nodeId: string): void {
+  const place = tx.get('node', nodeId)?.network;
+  const cluster = tx.cluster();
+  if (place === undefined || cluster === undefined) return;
+  const { meta: _, restingPlaces = {}, ...draft } = cluster;
+  const still = Object.entries(restingPlaces).filter(([id, { until }]) => until > tx.now && id !== nodeId);
+  const added = [nodeId, { ...place, until: tx.now + addressRestMs }] as const;
+  tx.update('cluster', { ...draft, restingPlaces: Object.fromEntries([...still.slice(1 - placesMax), added]) });
 }

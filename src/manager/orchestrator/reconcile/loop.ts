@@ -1,9 +1,9 @@
 /**
  * Keeps every service as its mode says. Change events mark services and places dirty; one run decides about all that is dirty and
- * writes it in batches. A task's change costs a look at its place, not at its service (but for jobs, and while an update is under
- * way). Delays are kept in the store (`notBefore`), timers only remember to look.
+ * writes it in batches. A task's change costs a look at its place, not at its service (but while an update is under way). Delays are kept in the store (`notBefore`), timers only remember to look.
  */
 import { Pace } from '../../../lib/pace.ts';
+import { jobSizeOf } from '../../../model/defaults.ts';
 import { sameSpec } from '../../../model/equal.ts';
 import type { Node, Service, Task } from '../../../model/objects.ts';
 import { TaskState } from '../../../model/task-state.ts';
@@ -12,11 +12,12 @@ import { CommitLoop } from '../../store/commit-loop.ts';
 import type { LeaderLoop, Transaction } from '../../store/port.ts';
 import { Alarms } from '../alarms.ts';
 import type { Place } from '../place.ts';
-import { isGlobal, isJob, parsePlaceKey, placeKey, placeOf, tasksAt } from '../place.ts';
+import { isGlobal, parsePlaceKey, placeKey, placeOf, tasksAt } from '../place.ts';
 import type { OrchestratorOptions } from '../port.ts';
 import { lookedAtPerTurn, retryMs } from '../port.ts';
 import type { PlaceItem } from './apply.ts';
 import { applyPlace, setDesired } from './apply.ts';
+import { JobBook, jobSlotOf } from './job.ts';
 import { decideService, intentAt } from './mode.ts';
 import type { Intent } from './slot.ts';
 import { decideSlot } from './slot.ts';
@@ -28,6 +29,8 @@ type Item =
 
 /** Places of one service that are decided in one turn: enough to keep the log busy, and no beat waits for it. */
 const placesPerTurn = 2_000;
+/** Slots of one job that are read, or opened, in one turn. */
+const jobSlotsPerTurn = 1_000;
 
 export class ReconcileLoop implements LeaderLoop {
   readonly name = 'reconcile';
@@ -39,7 +42,11 @@ export class ReconcileLoop implements LeaderLoop {
   readonly #places = new Set<string>();
   readonly #globals = new Set<string>();
   /** What is left to look at of a large service. */
-  #rest: { readonly serviceId: string; readonly intents: Iterator<[Place, Intent]> } | undefined;
+  #rest: { readonly serviceId: string; readonly intents: Iterator<[Place, Intent | undefined]> } | undefined;
+  /** Of the replicated jobs. */
+  readonly #jobs = new Map<string, JobBook>();
+  /** Jobs in which slots may have to be opened. */
+  readonly #open = new Set<string>();
 
   constructor(options: OrchestratorOptions) {
     this.#options = options;
@@ -88,6 +95,8 @@ export class ReconcileLoop implements LeaderLoop {
     // How an update stands is the update loop's business, and a look at every place of a service is dear.
     if (before !== undefined && after !== undefined && isAlike(before, after)) return;
     this.#services.add(service.id);
+    this.#jobs.delete(service.id);
+    this.#open.delete(service.id);
     if (after !== undefined && isGlobal(after)) this.#globals.add(after.id);
     else this.#globals.delete(service.id);
   }
@@ -95,15 +104,25 @@ export class ReconcileLoop implements LeaderLoop {
   #recordTask(before: Task | undefined, after: Task | undefined): void {
     const task = after ?? before;
     if (task === undefined) return;
+    this.#readSlot(task.serviceId, placeOf(task));
     this.#mark(task.serviceId, placeOf(task));
   }
 
-  /** A place is looked at by itself, unless what is wanted of it depends on the others. */
+  /** A place is looked at by itself, and whether a job may open another. */
   #mark(serviceId: string, place: Place): void {
-    const service = this.#options.store.view.get('service', serviceId);
-    const whole = service === undefined || service.spec.Mode.ReplicatedJob !== undefined;
-    if (whole) this.#services.add(serviceId);
+    if (this.#options.store.view.get('service', serviceId) === undefined) this.#services.add(serviceId);
     else this.#places.add(placeKey(serviceId, place));
+    if (this.#jobs.has(serviceId)) this.#open.add(serviceId);
+  }
+
+  /** As the slot of a job is now; its own intent. */
+  #readSlot(serviceId: string, place: Place): Intent | undefined {
+    const { view } = this.#options.store;
+    const book = this.#jobs.get(serviceId);
+    if (book === undefined || typeof place !== 'number') return undefined;
+    const { state, intent } = jobSlotOf(tasksAt(view, serviceId, place), iterationOf(view.get('service', serviceId)));
+    book.put(place, state);
+    return intent;
   }
 
   #recordNode(before: Node | undefined, after: Node | undefined): void {
@@ -138,12 +157,14 @@ export class ReconcileLoop implements LeaderLoop {
     for (const item of items) {
       const task = item.kind === 'remove' ? store.view.get('task', item.taskId) : undefined;
       const at = item.kind === 'place' ? item : task && { serviceId: task.serviceId, place: placeOf(task) };
-      if (at !== undefined) this.#alarms.set(placeKey(at.serviceId, at.place), clock.now() + retryMs);
+      if (at === undefined) continue;
+      this.#open.delete(at.serviceId);
+      this.#alarms.set(placeKey(at.serviceId, at.place), clock.now() + retryMs);
     }
   }
 
   get #isDirty(): boolean {
-    return this.#services.size > 0 || this.#places.size > 0 || this.#rest !== undefined;
+    return this.#services.size > 0 || this.#places.size > 0 || this.#open.size > 0 || this.#rest !== undefined;
   }
 
   /**
@@ -169,6 +190,10 @@ export class ReconcileLoop implements LeaderLoop {
       if (service === undefined) looked += this.#decideRemoved(id, items);
       else looked += 1 + this.#decideService(service, now, items);
     }
+    for (const id of this.#open) {
+      if (looked >= lookedAtPerTurn) break;
+      looked += 1 + this.#openSlots(id, now, items);
+    }
     return [...items.values()];
   }
 
@@ -181,8 +206,7 @@ export class ReconcileLoop implements LeaderLoop {
       this.#rest = undefined;
       return 0;
     }
-    // The places of a job depend on each other: they are decided in one go, and their number is bounded by the job's.
-    const most = isJob(service) ? Number.POSITIVE_INFINITY : placesPerTurn;
+    const most = this.#jobs.has(serviceId) ? jobSlotsPerTurn : placesPerTurn;
     let looked = 0;
     for (; looked < most; looked++) {
       const { done, value } = intents.next();
@@ -191,9 +215,24 @@ export class ReconcileLoop implements LeaderLoop {
         break;
       }
       const [place, intent] = value;
-      this.#consider({ kind: 'place', serviceId, place, intent }, service, { now, items });
+      if (intent !== undefined) this.#consider({ kind: 'place', serviceId, place, intent }, service, { now, items });
     }
     return looked;
+  }
+
+  /** The next slots of a job, as many as may run at a time. */
+  #openSlots(serviceId: string, now: number, items: Map<string, Item>): number {
+    this.#open.delete(serviceId);
+    const service = this.#options.store.view.get('service', serviceId);
+    const book = this.#jobs.get(serviceId);
+    if (service === undefined || book === undefined || !book.isComplete) return 0;
+    const { maxConcurrent, totalCompletions } = jobSizeOf(service.spec);
+    const count = Math.min(maxConcurrent - book.active, jobSlotsPerTurn);
+    const slots = book.firstFree(count, totalCompletions);
+    // What is opened now is heard of once it is written, which has the rest looked at.
+    for (const place of slots)
+      this.#consider({ kind: 'place', serviceId, place, intent: 'keep' }, service, { now, items });
+    return slots.length;
   }
 
   #decidePlace(key: string, now: number, items: Map<string, Item>): void {
@@ -201,6 +240,12 @@ export class ReconcileLoop implements LeaderLoop {
     const { serviceId, place } = parsePlaceKey(key);
     if (this.#services.has(serviceId)) return;
     const service = view.get('service', serviceId);
+    if (service !== undefined && this.#jobs.has(serviceId)) {
+      const own = this.#readSlot(serviceId, place);
+      if (own === undefined) this.#alarms.set(key, undefined);
+      else this.#consider({ kind: 'place', serviceId, place, intent: own }, service, { now, items });
+      return;
+    }
     const node = typeof place === 'string' ? view.get('node', place) : undefined;
     const intent = service === undefined ? undefined : intentAt(service, place, node);
     const taken = tasksAt(view, serviceId, place).some((task) => task.desired < TaskState.remove);
@@ -217,6 +262,12 @@ export class ReconcileLoop implements LeaderLoop {
   /** How many places were looked at. */
   #decideService(service: Service, now: number, items: Map<string, Item>): number {
     const { view } = this.#options.store;
+    if (service.spec.Mode.ReplicatedJob !== undefined) {
+      const book = new JobBook();
+      this.#jobs.set(service.id, book);
+      this.#rest = { serviceId: service.id, intents: this.#slotsOf(service.id, book) };
+      return this.#decideRest(now, items);
+    }
     const intents = decideService(service, view.tasksOfService(service.id), {
       now,
       nodes: () => view.list('node'),
@@ -224,6 +275,15 @@ export class ReconcileLoop implements LeaderLoop {
     });
     this.#rest = { serviceId: service.id, intents: intents.entries() };
     return this.#decideRest(now, items);
+  }
+
+  /** All slots of a job that have tasks, each as it is when its turn comes; events tell of those that get some meanwhile. */
+  *#slotsOf(serviceId: string, book: JobBook): Generator<[Place, Intent | undefined], undefined> {
+    const places = new Set(Array.from(this.#options.store.view.tasksOfService(serviceId), placeOf));
+    for (const place of places) yield [place, this.#readSlot(serviceId, place)];
+    book.isComplete = true;
+    this.#open.add(serviceId);
+    return undefined;
   }
 
   #consider(
@@ -262,6 +322,10 @@ export class ReconcileLoop implements LeaderLoop {
     if (task !== undefined && tx.get('service', task.serviceId) === undefined)
       setDesired(tx, item.taskId, TaskState.remove);
   }
+}
+
+function iterationOf(service: Service | undefined): number | undefined {
+  return service?.jobStatus?.iteration;
 }
 
 /** But for how its update stands. */
