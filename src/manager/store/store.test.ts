@@ -206,6 +206,25 @@ describe('transact', () => {
     expect(proposer.entries.length).toBe(3);
   });
 
+  test('all come through when very many change the same object at once, or are refused for themselves', async () => {
+    const store = local();
+    await store.transact((tx) => tx.create('task', task('t1')));
+    const proposer = held(store);
+    const add = (at: number) =>
+      store.transact((tx) => {
+        const before = tx.get('task', 't1');
+        if (before === undefined) return;
+        if (at % 10 === 7 && before.restarts.length > 0) throw new ClusterError('invalid', 'too late');
+        tx.update('task', { ...before, restarts: [...before.restarts, at] });
+      });
+    const all = Promise.allSettled(Array.from({ length: 100 }, (_, at) => add(at)));
+    const results = await pump(proposer, all);
+    expect(results.filter(({ status }) => status === 'rejected')).toHaveLength(10);
+    expect(store.view.get('task', 't1')?.restarts).toEqual(
+      Array.from({ length: 100 }, (_, at) => at).filter((at) => at % 10 !== 7),
+    );
+  });
+
   test('gives up with Docker’s words when it loses again and again', async () => {
     const store = createStore({ proposer: { propose: async () => ({ version: 1, applied: false }) }, now: () => 1 });
     await expect(store.transact((tx) => tx.create('task', task('t1')))).rejects.toMatchObject({

@@ -18,6 +18,7 @@ import type { CommitEvent, Proposer, Store, Transaction } from './port.ts';
 import { capture, deserialise, serialise } from './snapshot.ts';
 import { State } from './state.ts';
 import { OpenTransaction } from './transaction.ts';
+import { Turns } from './turns.ts';
 
 /** How often a transaction is built before it gives up: each further try means that another write got there first. */
 const attemptsMax = 10;
@@ -35,6 +36,8 @@ export class MemoryStore implements Store {
   readonly #state = new State();
   readonly #interner = new Interner();
   readonly #handlers = new Set<(commit: CommitEvent) => void>();
+  /** Transactions that lost a race try again one after the other: many at once would lose to each other again. */
+  readonly #losers = new Turns();
   readonly #now: () => number;
   readonly #defer: MemoryStoreOptions['defer'];
   #proposer: Proposer;
@@ -55,16 +58,26 @@ export class MemoryStore implements Store {
   }
 
   async transact<R>(build: (tx: Transaction) => R): Promise<R> {
-    for (let attempt = 0; attempt < attemptsMax; attempt++) {
-      const now = this.#now();
-      const tx = new OpenTransaction(this.#state, now);
-      const result = build(tx);
-      const changes = tx.changes();
-      if (changes.length === 0) return result;
-      const { applied } = await this.#proposer.propose(changes, now);
+    const first = await this.#attempt(build);
+    return first.applied ? first.result : this.#losers.run(() => this.#attemptAgain(build));
+  }
+
+  async #attemptAgain<R>(build: (tx: Transaction) => R): Promise<R> {
+    for (let attempt = 1; attempt < attemptsMax; attempt++) {
+      const { applied, result } = await this.#attempt(build);
       if (applied) return result;
     }
     throw new ClusterError('conflict', 'update out of sequence');
+  }
+
+  async #attempt<R>(build: (tx: Transaction) => R): Promise<{ readonly applied: boolean; readonly result: R }> {
+    const now = this.#now();
+    const tx = new OpenTransaction(this.#state, now);
+    const result = build(tx);
+    const changes = tx.changes();
+    if (changes.length === 0) return { applied: true, result };
+    const { applied } = await this.#proposer.propose(changes, now);
+    return { applied, result };
   }
 
   batch<I>(items: readonly I[], build: (tx: Transaction, item: I) => void): Promise<{ refused: number }> {

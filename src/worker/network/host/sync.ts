@@ -31,6 +31,7 @@ export async function syncHost(
   { view, mtu }: { readonly view: HostView; readonly mtu: number },
 ): Promise<HostResult> {
   await setAll(kernel, new Map([['ipv4/ip_forward', '1']]));
+  await makeRoomForNeighbours(kernel);
   await batch(kernel, 'ip', loopbackLines(plan, view));
   const ingress = await syncIngress(kernel, plan, { view, mtu });
   const links = await syncLinks(kernel, plan, { view, mtu });
@@ -276,6 +277,23 @@ async function setAll(kernel: Kernel, settings: ReadonlyMap<string, string>): Pr
       if (held !== undefined && held !== value) await kernel.set(path, value);
     }),
   );
+}
+
+/**
+ * One table of neighbours serves all containers of the host, and by default it is full with a thousand: fifty containers that speak
+ * with twenty others each. Docker's overlay driver sets the same. Only the host's own namespace has these settings; never lowered.
+ */
+const neighbourRoom = { gc_thresh3: 65_536, gc_thresh2: 49_152, gc_thresh1: 8_192 } as const;
+
+export async function makeRoomForNeighbours(kernel: Kernel): Promise<void> {
+  for (const family of ['ipv4', 'ipv6']) {
+    for (const [name, room] of Object.entries(neighbourRoom)) {
+      const path = `${family}/neigh/default/${name}`;
+      const held = await kernel.setting(path);
+      // Where it may not be changed, a small table is no reason to do without networks.
+      if (held !== undefined && Number(held) < room) await kernel.set(path, `${room}`).catch(() => {});
+    }
+  }
 }
 
 function problemOf(what: string, error: unknown): NetworkProblem {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { silentLog } from '../../../lib/log.ts';
+import { VirtualClock } from '../../../lib/testing/virtual-clock.ts';
 import { emptyNetworkState, type NetworkState } from '../../../model/network.ts';
 import { ConnectionCleaner } from './connections.ts';
 
@@ -39,7 +40,8 @@ function state(active: readonly string[], idle: readonly string[] = [], peers = 
 
 function open() {
   const calls: string[] = [];
-  const cleaner = new ConnectionCleaner(silentLog, async (netns, args) => {
+  const clock = new VirtualClock();
+  const cleaner = new ConnectionCleaner({ log: silentLog, clock }, async (netns, args) => {
     await new Promise((resolve) => setImmediate(resolve));
     calls.push([netns, ...args].join(' '));
   });
@@ -47,7 +49,7 @@ function open() {
     cleaner.note('net', 'ns', next);
     if (succeeds) cleaner.clean('net');
   };
-  return { calls, cleaner, change };
+  return { calls, clock, cleaner, change };
 }
 
 const [a, b] = ['10.1.0.11', '10.1.0.12'];
@@ -59,9 +61,12 @@ const begun = (address: string) => [
 
 describe('connections to endpoints of a network', () => {
   test('that leave lose what has only begun; that are gone or lost lose all', async () => {
-    const { calls, cleaner, change } = open();
+    const { calls, clock, cleaner, change } = open();
     change(state([a, b]));
     change(state([a], [b]));
+    await clock.advance(490);
+    expect(calls).toEqual([]);
+    await clock.advance(20);
     await cleaner.idle();
     expect(calls.splice(0)).toEqual(begun(b));
     change(state([a]));
@@ -70,6 +75,16 @@ describe('connections to endpoints of a network', () => {
     change(state([], [a], [{ ...there, down: true } as typeof there]));
     await cleaner.idle();
     expect(calls).toEqual([all(a)]);
+  });
+
+  test('that leave and come back, or go, within the time for answers under way lose nothing of that', async () => {
+    const { calls, clock, cleaner, change } = open();
+    change(state([a, b]));
+    change(state([], [a, b]));
+    change(state([a]));
+    await clock.advance(1_000);
+    await cleaner.idle();
+    expect(calls).toEqual([all(b)]);
   });
 
   test('on a node that is no longer of the cluster are cut', async () => {

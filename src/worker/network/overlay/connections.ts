@@ -3,6 +3,7 @@
  * connections are made to forget it; when it is gone or lost, all are. Otherwise a client would go on talking to nobody. Runs behind the
  * change of the maps, one at a time. Each address waits once; where too many do, the network forgets all of its connections at a stroke.
  */
+import type { Cancel, Clock } from '../../../lib/clock.ts';
 import { isKind, messageOf } from '../../../lib/errors.ts';
 import type { Log } from '../../../lib/log.ts';
 import { withoutPrefix } from '../../../model/ip.ts';
@@ -16,6 +17,8 @@ import { isNetns, netnsPath } from '../netns.ts';
  * than clients that talk to nobody until a time limit ends it, and better than seconds of work for every node.
  */
 const waitingMax = 1_024;
+/** Answers that are on their way when an endpoint leaves still find their connection: what has begun then is given this long. */
+const graceMs = 500;
 
 interface Noted {
   readonly netns: string;
@@ -33,17 +36,21 @@ type Conntrack = (netns: string, args: readonly string[]) => Promise<void>;
 
 export class ConnectionCleaner {
   readonly #log: Log;
+  readonly #clock: Clock;
   readonly #conntrack: Conntrack;
   readonly #noted = new Map<string, Noted>();
   /** By namespace, then by address. */
   readonly #waiting = new Map<string, Map<string, Extent> | 'everything'>();
+  /** Of endpoints that leave, by namespace and address. */
+  readonly #grace = new Map<string, Cancel>();
   #running: Promise<void> = Promise.resolve();
   #busy = false;
   #closed = false;
   missing = false;
 
-  constructor(log: Log, conntrack: Conntrack = runConntrack) {
+  constructor({ log, clock }: { readonly log: Log; readonly clock: Clock }, conntrack: Conntrack = runConntrack) {
     this.#log = log;
+    this.#clock = clock;
     this.#conntrack = conntrack;
   }
 
@@ -63,11 +70,15 @@ export class ConnectionCleaner {
   clean(networkId: string): void {
     const noted = this.#noted.get(networkId);
     if (noted === undefined) return;
+    const { netns } = noted;
+    for (const [address, now] of noted.now) if (now === 'active') this.#endGrace(netns, address);
     for (const [address, before] of noted.before) {
       const now = noted.now.get(address);
       if (now === before || now === 'active') continue;
-      if (now === undefined || now === 'lost') this.#add(noted.netns, address, 'all');
-      else if (before === 'active') this.#add(noted.netns, address, 'begun');
+      if (now === undefined || now === 'lost') {
+        this.#endGrace(netns, address);
+        this.#add(netns, address, 'all');
+      } else if (before === 'active') this.#addLater(netns, address);
     }
     this.#noted.set(networkId, { ...noted, before: noted.now });
   }
@@ -84,7 +95,24 @@ export class ConnectionCleaner {
   async close(): Promise<void> {
     this.#closed = true;
     this.#waiting.clear();
+    for (const cancel of this.#grace.values()) cancel();
+    this.#grace.clear();
     await this.#running;
+  }
+
+  #addLater(netns: string, address: string): void {
+    if (this.#closed) return;
+    this.#endGrace(netns, address);
+    const timer = this.#clock.timer(graceMs, () => {
+      this.#grace.delete(`${netns} ${address}`);
+      this.#add(netns, address, 'begun');
+    });
+    this.#grace.set(`${netns} ${address}`, timer);
+  }
+
+  #endGrace(netns: string, address: string): void {
+    this.#grace.get(`${netns} ${address}`)?.();
+    this.#grace.delete(`${netns} ${address}`);
   }
 
   #add(netns: string, address: string, extent: Extent): void {

@@ -62,7 +62,7 @@ class OverlayPlane implements Plane {
   constructor(options: OverlayPlaneOptions) {
     this.#options = options;
     this.#kernel = options.kernel ?? createKernel();
-    this.#connections = new ConnectionCleaner(options.log);
+    this.#connections = new ConnectionCleaner(options);
   }
 
   /** A network that could not be changed leads to endpoints of an older state. */
