@@ -41,6 +41,8 @@ export class UpdateLoop implements LeaderLoop {
   readonly #options: OrchestratorOptions;
   readonly #loop: CommitLoop;
   readonly #alarms: Alarms;
+  /** Services of which a write was refused: somebody else was quicker, and may be so again at once. */
+  readonly #retries: Alarms;
   /** Services with an update under way, or with something out of date. */
   readonly #rollouts = new Map<string, Rollout>();
   /** To be looked at as a whole. */
@@ -64,6 +66,10 @@ export class UpdateLoop implements LeaderLoop {
       this.#placesOf(serviceId);
       this.#loop.trigger();
     });
+    this.#retries = new Alarms(options.clock, (serviceId) => {
+      this.#services.add(serviceId);
+      this.#loop.trigger();
+    });
   }
 
   start(): void {
@@ -73,6 +79,7 @@ export class UpdateLoop implements LeaderLoop {
   async stop(): Promise<void> {
     await this.#loop.stop();
     this.#alarms.clear();
+    this.#retries.clear();
   }
 
   #markAll(): void {
@@ -141,9 +148,17 @@ export class UpdateLoop implements LeaderLoop {
     const items = this.#loop.isStopped ? [] : this.#decide();
     if (items.length === 0) return;
     const { refused } = await this.#options.store.batch(items, (tx, item) => this.#apply(tx, item));
-    if (refused === 0) return;
-    for (const { serviceId } of items) this.#services.add(serviceId);
-    this.#loop.trigger();
+    if (refused > 0) this.#lookAgain(items);
+  }
+
+  /** Which were refused is not told: all of them, a little later. */
+  #lookAgain(items: readonly Item[]): void {
+    for (const item of items) {
+      const { serviceId } = item;
+      if (item.kind === 'handover')
+        this.#handovers.set(serviceId, new Set([...(this.#handovers.get(serviceId) ?? []), item.place]));
+      this.#retries.set(serviceId, this.#options.clock.now() + retryMs);
+    }
   }
 
   #decide(): readonly Item[] {
