@@ -69,12 +69,13 @@ async function host() {
     identityPath: join(dataDir, 'identity.json'),
     node: make(),
     init: () => self.node.init(initRequest),
-    join: async (to: { node: ClusterNode; addr: string }, role: 'manager' | 'worker') => {
+    join: async (to: { node: ClusterNode; addr: string }, role: 'manager' | 'worker', advertiseAddr = '') => {
       const joinToken = to.node.manager()?.view.cluster()?.rootCa.joinTokens[role] ?? '';
-      return self.node.join({ ...addresses, remoteAddrs: [to.addr], joinToken, availability: '' });
+      return self.node.join({ ...addresses, advertiseAddr, remoteAddrs: [to.addr], joinToken, availability: '' });
     },
-    restart: async (clock?: Clock) => {
+    restart: async (clock?: Clock, whileDown: () => Promise<unknown> = async () => {}) => {
       await self.node.stop();
+      await whileDown();
       self.node = make(clock);
       await self.node.start();
     },
@@ -87,6 +88,8 @@ async function host() {
 }
 
 const addresses = { listenAddr: '', advertiseAddr: '' };
+/** The fifteen seconds in which a new manager has to hear of a leader are one. */
+const hurried: Clock = { ...realClock, timer: (ms, run) => realClock.timer(ms === 15_000 ? 1_000 : ms, run) };
 const initRequest = { ...addresses, availability: '', forceNewCluster: false, spec: {} };
 
 async function until(what: () => boolean, limitMs = 15_000): Promise<void> {
@@ -95,6 +98,23 @@ async function until(what: () => boolean, limitMs = 15_000): Promise<void> {
     if (realClock.monotonic() > end) throw new Error('it never came true');
     await sleep(realClock, 20);
   }
+}
+
+/** As `node update --role`, at the manager `at`; resolves once the cluster has made it so. */
+async function wish(at: { node: ClusterNode }, nodeId: string, Role: 'manager' | 'worker'): Promise<void> {
+  const tryOnce = async () => {
+    const node = at.node.manager()?.view.get('node', nodeId);
+    if (node === undefined) throw new Error('the node is not known');
+    const request = { id: nodeId, version: node.meta.version, spec: { ...node.spec, Role } };
+    await at.node.manager()?.call('node.update', request);
+  };
+  await tryOnce().catch(tryOnce); // its state was written in between
+  await until(() => at.node.manager()?.view.get('node', nodeId)?.role === Role);
+}
+
+function raftIdOf(at: { node: ClusterNode }, nodeId: string): number | undefined {
+  const members = at.node.manager()?.members() ?? [];
+  return members.find((member) => member.nodeId === nodeId)?.raftId;
 }
 
 describe('address plan', () => {
@@ -128,7 +148,7 @@ describe('a node', () => {
     expect(one.node.info().state).toBe('active');
   });
 
-  test('refuses by name to found a new cluster from what an old one left', async () => {
+  test('C9 F13: refuses by name to found a new cluster from what an old one left', async () => {
     const one = await host();
     await expect(one.node.init({ ...initRequest, forceNewCluster: true })).rejects.toMatchObject({
       kind: 'unimplemented',
@@ -151,6 +171,32 @@ describe('a node', () => {
         .some((member) => member.leader),
     ).toBe(false);
   });
+
+  test('F12: whose log is lost joins again as another member, and founds nothing', async () => {
+    const [one, two, three] = [await host(), await host(), await host()];
+    await one.init();
+    const { nodeId } = await two.join(one, 'manager');
+    await three.join(one, 'manager');
+    await until(() => one.node.manager()?.members().length === 3);
+    const before = raftIdOf(one, nodeId) ?? 0;
+    await two.restart(realClock, () => rm(join(two.dataDir, 'raft'), { recursive: true }));
+    await until(() => (raftIdOf(one, nodeId) ?? 0) > before, 25_000);
+    await until(() => two.node.manager()?.view.get('node', nodeId)?.manager?.raftId === raftIdOf(one, nodeId));
+    expect(one.node.manager()?.members()).toHaveLength(3);
+  }, 40_000);
+
+  test('F14: that nobody reaches where it says it is does not join, and is told the address', async () => {
+    const [one, two] = [await host(), await host()];
+    await one.init();
+    const wrong = `127.0.0.1:${await freePort()}`;
+    await two.restart(hurried);
+    await expect(two.join(one, 'manager', wrong)).rejects.toMatchObject({
+      kind: 'unavailable',
+      message: `this manager has not heard from a leader yet: can the other managers reach it at ${wrong}?`,
+    });
+    expect([two.node.info().state, existsSync(two.identityPath)]).toEqual(['inactive', false]);
+    expect(one.node.manager()?.members()).toHaveLength(1);
+  }, 30_000);
 
   test('that joins as a manager where it cannot listen leaves no member behind', async () => {
     const [one, two] = [await host(), await host()];
@@ -180,7 +226,7 @@ describe('a node', () => {
     expect(two.node.info().state).toBe('active');
   });
 
-  test('whose certificate ran out while it was away says so, and keeps its tasks', async () => {
+  test('C9: whose certificate ran out while it was away says so, and keeps its tasks', async () => {
     const [one, two] = [await host(), await host()];
     await one.init();
     await two.join(one, 'worker');
@@ -191,32 +237,33 @@ describe('a node', () => {
     expect(two.node.info().state).toBe('active');
   });
 
+  test('F22: that was demoted while it was away is taken out of the group, and comes back as a worker', async () => {
+    const [one, two, three] = [await host(), await host(), await host()];
+    await one.init();
+    const { nodeId } = await two.join(one, 'manager');
+    await three.join(one, 'manager');
+    await until(() => one.node.manager()?.members().length === 3);
+    await two.node.stop();
+    await wish(one, nodeId, 'worker');
+    expect(one.node.manager()?.members()).toHaveLength(2);
+    await two.restart();
+    await until(() => two.node.info().role === 'worker' && two.node.manager() === undefined, 25_000);
+    expect(two.node.info()).toMatchObject({ nodeId, state: 'active' });
+    await until(() => one.node.manager()?.view.get('node', nodeId)?.status.state === 'ready');
+    expect(one.node.manager()?.members()).toHaveLength(2);
+  }, 40_000);
+
   test('that was demoted and promoted again while it was away comes back as another member of the group', async () => {
     const [one, two, three] = [await host(), await host(), await host()];
     await one.init();
     const { nodeId } = await two.join(one, 'manager');
     await three.join(one, 'manager');
     await until(() => one.node.manager()?.members().length === 3);
-    const idOf = () =>
-      one.node
-        .manager()
-        ?.members()
-        .find((member) => member.nodeId === nodeId)?.raftId;
+    const idOf = () => raftIdOf(one, nodeId);
     const before = idOf() ?? 0;
     await two.node.stop();
-    const wish = async (Role: 'manager' | 'worker') => {
-      const manager = one.node.manager();
-      const tryOnce = async () => {
-        const node = manager?.view.get('node', nodeId);
-        if (node === undefined) throw new Error('the node is not known');
-        const request = { id: nodeId, version: node.meta.version, spec: { ...node.spec, Role } };
-        await manager?.call('node.update', request);
-      };
-      await tryOnce().catch(tryOnce); // its state was written in between
-      await until(() => one.node.manager()?.view.get('node', nodeId)?.role === Role);
-    };
-    await wish('worker');
-    await wish('manager');
+    await wish(one, nodeId, 'worker');
+    await wish(one, nodeId, 'manager');
     await two.restart();
     await until(() => (idOf() ?? 0) > before, 25_000);
     await until(
@@ -229,7 +276,7 @@ describe('a node', () => {
     await until(() => two.node.manager()?.view.get('node', nodeId)?.manager?.raftId === idOf());
   }, 40_000);
 
-  test('that is promoted becomes a manager as soon as nothing stands in the way, and a worker again when demoted', async () => {
+  test('C6: that is promoted becomes a manager as soon as nothing stands in the way, and a worker again when demoted', async () => {
     const [one, two] = [await host(), await host()];
     await one.init();
     const { nodeId } = await two.join(one, 'worker');
@@ -264,7 +311,7 @@ describe('a node', () => {
     }
   }, 30_000);
 
-  test('that leads and leaves is taken out of the group, and may join again only when it is gone', async () => {
+  test('F7: that leads and leaves is taken out of the group, and may join again only when it is gone', async () => {
     const [one, two] = [await host(), await host()];
     await one.init();
     await two.join(one, 'manager');

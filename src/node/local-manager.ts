@@ -142,13 +142,13 @@ export class LocalManager {
   /** Resolves once this manager shows the cluster: its own first entry applied, or caught up with the others. */
   ready(limitMs: number): Promise<void> {
     const { clock } = this.#options;
+    const { advertiseAddr } = this.#options.identity;
+    const silence = `this manager has not heard from a leader yet: can the other managers reach it at ${advertiseAddr}?`;
     const settled = () => this.backend.view.cluster() !== undefined && this.#raft.leader() !== undefined;
     if (settled()) return Promise.resolve();
     return new Promise((resolve, reject) => {
       const stop = [
-        clock.timer(limitMs, () =>
-          finish(new ClusterError('unavailable', 'this manager has not heard from a leader yet')),
-        ),
+        clock.timer(limitMs, () => finish(new ClusterError('unavailable', silence))),
         this.backend.onCommit(() => settled() && finish()),
         this.#raft.onLeadership(() => settled() && finish()),
       ];

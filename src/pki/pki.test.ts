@@ -16,9 +16,9 @@ import { renewalTime } from './renewal.ts';
 const now = Date.UTC(2026, 0, 1);
 const authority = createAuthority(now);
 
-function nodeCert(role: 'manager' | 'worker' = 'worker') {
+function nodeCert(role: 'manager' | 'worker' = 'worker', csrPem = createRequest(generateKey())) {
   return issueNodeCertificate(authority, {
-    csrPem: createRequest(generateKey()),
+    csrPem,
     nodeId: 'n'.repeat(25),
     clusterId: 'c'.repeat(25),
     role,
@@ -27,7 +27,36 @@ function nodeCert(role: 'manager' | 'worker' = 'worker') {
   });
 }
 
+/** Asks to be `another-node`, a manager of `another-cluster`, with a CA's names and rights. */
+const forgedRequest = `-----BEGIN CERTIFICATE REQUEST-----
+MIIBUDCB9wIBADBJMRgwFgYDVQQKDA9hbm90aGVyLWNsdXN0ZXIxFjAUBgNVBAsM
+DXN3YXJtLW1hbmFnZXIxFTATBgNVBAMMDGFub3RoZXItbm9kZTBZMBMGByqGSM49
+AgEGCCqGSM49AwEHA0IABLB8foTYJwJGmVVpOGUMaONQOcDl92y7kdH7D6CjtBMj
+3zNaeE7G1QYjL0QkGu0S1luej0WdkIzC10o98rCoOVigTDBKBgkqhkiG9w0BCQ4x
+PTA7MCgGA1UdEQQhMB+CDXN3YXJtLW1hbmFnZXKCCHN3YXJtLWNhhwQKAAABMA8G
+A1UdEwEB/wQFMAMBAf8wCgYIKoZIzj0EAwIDSAAwRQIgF1txn2HOW8WC+xcDvLOx
+NToJDgrEC78jAsrxVD9bEKICIQCnZvyAzQnbehav8pAcXyLwaeW8GmT/5O5sx6vk
+smTFTw==
+-----END CERTIFICATE REQUEST-----
+`;
+
 describe('certificates', () => {
+  test('C1: a new root is valid for twenty years, with a key on P-256', () => {
+    const root = new X509Certificate(authority.certPem);
+    expect(Date.parse(root.validTo) - now).toBe(20 * 365 * 24 * 3600_000);
+    expect(root.publicKey.asymmetricKeyDetails).toMatchObject({ namedCurve: 'prime256v1' });
+    expect([root.ca, root.verify(root.publicKey)]).toEqual([true, true]);
+  });
+
+  test('C2: of a request only its key is used, whatever else it asks for', () => {
+    const cert = new X509Certificate(nodeCert('worker', forgedRequest));
+    expect(subjectOf(cert)).toEqual({ nodeId: 'n'.repeat(25), clusterId: 'c'.repeat(25), role: 'worker' });
+    expect(cert.subjectAltName).toBe(`DNS:swarm-worker, DNS:${'n'.repeat(25)}`);
+    expect(cert.subject.split('\n')).toHaveLength(3);
+    expect(cert.ca).toBe(false);
+    expect(cert.publicKey.equals(requestKey(forgedRequest))).toBe(true);
+  });
+
   test('a node certificate verifies under its root and names node, role and cluster', () => {
     const cert = new X509Certificate(nodeCert('manager'));
     expect(cert.verify(new X509Certificate(authority.certPem).publicKey)).toBe(true);
@@ -49,7 +78,7 @@ describe('certificates', () => {
     expect(isSignedBy(cert, authority.certPem, now + 91 * 24 * 3600_000)).toBe(false);
   });
 
-  test('a request must be signed by its own key', () => {
+  test('C2: a request must be signed by its own key', () => {
     const request = createRequest(generateKey());
     expect(requestKey(request).asymmetricKeyType).toBe('ec');
     const der = Buffer.from(request.replaceAll(/-----[^-]+-----|\s/g, ''), 'base64');
@@ -60,10 +89,16 @@ describe('certificates', () => {
     expect(() => requestKey('nonsense')).toThrow('malformed');
   });
 
-  test('renewal falls in 50 to 80 % of the validity', () => {
-    const at = renewalTime(nodeCert(), seededRandom(1));
-    expect(at).toBeGreaterThan(now + 44 * 24 * 3600_000);
-    expect(at).toBeLessThan(now + 73 * 24 * 3600_000);
+  test('C10: renewal always falls in 50 to 80 % of the validity', () => {
+    const certPem = nodeCert();
+    const cert = new X509Certificate(certPem);
+    const [from, to] = [Date.parse(cert.validFrom), Date.parse(cert.validTo)];
+    const random = seededRandom(1);
+    const shares = Array.from({ length: 1_000 }, () => (renewalTime(certPem, random) - from) / (to - from));
+    expect(Math.min(...shares)).toBeGreaterThanOrEqual(0.5);
+    expect(Math.min(...shares)).toBeLessThan(0.51);
+    expect(Math.max(...shares)).toBeLessThanOrEqual(0.8);
+    expect(Math.max(...shares)).toBeGreaterThan(0.79);
   });
 });
 
@@ -76,7 +111,7 @@ describe('join tokens', () => {
     expect(parseJoinToken(tokens.worker).caDigest).toBe(caDigest(authority.certPem));
   });
 
-  test('give the role they were made for', () => {
+  test('C5: give the role they were made for', () => {
     expect(roleOfToken(tokens.worker, tokens)).toBe('worker');
     expect(roleOfToken(tokens.manager, tokens)).toBe('manager');
     expect(roleOfToken(`${tokens.manager.slice(0, -1)}_`, tokens)).toBeUndefined();

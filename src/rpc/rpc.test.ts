@@ -93,23 +93,27 @@ describe('calls between nodes', () => {
     peer.close();
   });
 
-  test('a worker may not call control methods', async () => {
+  test('D3: a worker may not call control methods', async () => {
     const peer = dial(identity('w1', 'worker'));
     await expect(peer.call('service.remove', { id: 'x' })).rejects.toMatchObject({ kind: 'permission_denied' });
     await expect(peer.joinRaft({ addr: 'x' })).rejects.toMatchObject({ kind: 'permission_denied' });
     peer.close();
   });
 
-  test('a removed node and a node of another cluster are refused', async () => {
+  test('D3 C7 C8: a removed node and nodes of another cluster are refused', async () => {
     const removed = dial(identity('removed', 'manager'));
     await expect(removed.joinRaft({ addr: 'x' })).rejects.toMatchObject({ kind: 'permission_denied' });
     removed.close();
     const stranger = dial(identity('m9', 'manager', authority, 'd'.repeat(25)));
     await expect(stranger.joinRaft({ addr: 'x' })).rejects.toMatchObject({ kind: 'permission_denied' });
     stranger.close();
+    const worker = dial(identity('w9', 'worker', authority, 'd'.repeat(25)));
+    const ended = new Promise((resolve) => worker.openSession().onClose(resolve));
+    expect(await ended).toMatchObject({ kind: 'permission_denied' });
+    worker.close();
   });
 
-  test('a certificate of another root ends the connection', async () => {
+  test('C7: a certificate of another root ends the connection', async () => {
     const other = createAuthority(Date.now());
     const forged = identity('m2', 'manager', other);
     const peer = dial({ ...forged, caPem: authority.certPem });
@@ -143,7 +147,7 @@ describe('calls between nodes', () => {
 });
 
 describe('joining', () => {
-  test('a token pins the root; without a certificate only the bootstrap methods answer', async () => {
+  test('C3 D3: a token pins the root; without a certificate only the bootstrap methods answer', async () => {
     const { peer, caPem } = await dialWithToken(
       addr,
       parseJoinToken(newJoinToken(authority.certPem, realRandom)),
@@ -157,7 +161,7 @@ describe('joining', () => {
     peer.close();
   });
 
-  test("another cluster's token is refused", async () => {
+  test("C3: another cluster's token is refused", async () => {
     const other = parseJoinToken(newJoinToken(createAuthority(Date.now()).certPem, realRandom));
     await expect(dialWithToken(addr, other, realClock)).rejects.toMatchObject({ kind: 'permission_denied' });
   });

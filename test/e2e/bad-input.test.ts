@@ -27,7 +27,7 @@ async function refused(host: Host, args: readonly string[], message: string | Re
 }
 
 describe('joining', () => {
-  test('with a wrong, truncated or foreign token leaves the node outside', async () => {
+  test('C3 C4: with a wrong, truncated or foreign token leaves the node outside', async () => {
     const token = (await first.ok(['join-token', 'worker', '-q'])).trim();
     const wrongSecret = token.slice(0, -5) + (token.endsWith('00000') ? '11111' : '00000');
     const foreign = `SWMTKN-1-${'1'.repeat(50)}-${token.slice(-25)}`;

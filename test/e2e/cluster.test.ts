@@ -238,7 +238,7 @@ describe('failures', () => {
     expect(after.map((task) => task.id)).toEqual(expect.arrayContaining(survivors));
   });
 
-  test("the leader's daemon is killed: writes go on, no container is touched, and it finds its containers again", async () => {
+  test("F3: the leader's daemon is killed: writes go on, no container is touched, and it finds its containers again", async () => {
     await first.ok(createWeb);
     await settled(first, 'web', 3);
     const leader = await leaderOf(hosts, first);
@@ -300,7 +300,7 @@ describe('failures', () => {
     await remove('web');
   });
 
-  test('without a majority writes fail in bounded time and say so; with it they work again', async () => {
+  test('F5 F6: without a majority writes fail in bounded time and say so; with it they work again', async () => {
     await hosts.host(2).stop('SIGKILL');
     await hosts.host(3).stop('SIGKILL');
     const start = performance.now();

@@ -58,8 +58,53 @@ describe('a node that was removed by force while nobody could reach it', () => {
   });
 });
 
+describe('managers of which two were killed', () => {
+  test.each(seeds)('F25: are a majority with one of them back, and no container is touched (seed %i)', async (seed) => {
+    const world = new World(seed);
+    await world.setUp();
+    const containers = () =>
+      world.agents.map(({ executor }) => executor.running().map((id) => [id, executor.starts(id)]));
+    const before = containers();
+    const [one, other] = world.managers.filter((_, at) => at !== seed % 3);
+    one?.crash();
+    other?.crash();
+    await world.pass(15_000);
+    expect([world.leader(), containers()]).toEqual([undefined, before]);
+    if (one !== undefined) world.run(one.start());
+    const apart = () => world.agents.some(({ connected }) => !connected);
+    await world.until(() => (apart() ? 'an agent is not connected' : world.wrongService()), 60_000);
+    await world.pass(10_000);
+    expect(containers()).toEqual(before);
+    if (other !== undefined) world.run(other.start());
+    await world.until(() => world.unfinished(), 60_000);
+    world.checkers.final();
+    expect(containers()).toEqual(before);
+  });
+});
+
+describe('a leader that is demoted while it runs', () => {
+  test.each(seeds)('F21: hands over, and promoted again it is a member as the same node (seed %i)', async (seed) => {
+    const world = new World(seed);
+    await world.setUp();
+    const leader = world.leader();
+    if (leader === undefined) throw new Error('nobody leads');
+    const before = leader.raftId ?? 0;
+    const known = () => world.leader()?.process?.store.view.get('node', leader.name);
+    world.run(world.client.wishRole(leader.name, 'worker'));
+    await world.until(() => (known()?.role === 'worker' ? undefined : 'not demoted'), 40_000);
+    expect(world.leader()).not.toBe(leader);
+    expect(world.leader()?.process?.raft.status().conf.voters).toHaveLength(2);
+    world.run(world.client.wishRole(leader.name, 'manager'));
+    await world.until(() => (known()?.role === 'manager' ? undefined : 'not promoted'), 40_000);
+    await world.until(() => world.unfinished(), 60_000);
+    expect(leader.raftId).toBeGreaterThan(before);
+    expect(known()?.manager?.raftId).toBe(leader.raftId);
+    world.checkers.final();
+  });
+});
+
 describe('a manager that was demoted and promoted again while it was down', () => {
-  test.each(seeds)('comes back as a member of a new id, with everything, and can lead (seed %i)', async (seed) => {
+  test.each(seeds)('F22: comes back as a member of a new id, with everything, and can lead (seed %i)', async (seed) => {
     const world = new World(seed);
     await world.setUp();
     const [manager] = world.managers.filter((host) => (seed % 2 === 0) === (host === world.leader()));

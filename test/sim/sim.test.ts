@@ -5,7 +5,7 @@ import type { Controller, Executor, NodeNetworks } from '../../src/worker/execut
 import { failures, seedGroups } from './seeds.ts';
 import { type Sabotage, World } from './world.ts';
 
-describe('three managers and five agents survive every fault (even seeds)', () => {
+describe('F17: three managers and five agents survive every fault (even seeds)', () => {
   test.each(seedGroups(0))('seeds $name', async ({ seeds }) => {
     expect(await failures(seeds)).toEqual([]);
   });

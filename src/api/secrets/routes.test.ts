@@ -65,11 +65,16 @@ describe('secrets', () => {
       400,
       'invalid name, only 64 [a-zA-Z0-9-_.] characters allowed, and the start and end character must be [a-zA-Z0-9]',
     ],
-    [{ Name: 'pw', Data: data, Driver: { Name: 'vault' } }, 501, 'secret drivers are not supported yet'],
     [{ Name: 'pw', Data: data, Templating: { Name: 'golang' } }, 501, 'templates in secrets are not supported yet'],
   ])('refuses %j', async (spec, status, message) => {
     const api = await TestApi.make();
     const answer = await api.post('/secrets/create', spec);
     expect([answer.status, answer.body]).toEqual([status, { message }]);
+  });
+
+  test('D14 D15: secret drivers are refused by name', async () => {
+    const api = await TestApi.make();
+    const answer = await api.post('/secrets/create', { Name: 'pw', Data: data, Driver: { Name: 'vault' } });
+    expect([answer.status, answer.body]).toEqual([501, { message: 'secret drivers are not supported yet' }]);
   });
 });

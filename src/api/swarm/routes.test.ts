@@ -48,20 +48,41 @@ describe('POST /swarm/update', () => {
     const api = await TestApi.make();
     expect((await post(api, '', { Orchestration: { TaskHistoryRetentionLimit: 1 } })).status).toBe(200);
     expect(api.node.store.view.cluster()?.spec.Orchestration.TaskHistoryRetentionLimit).toBe(1);
-    const refusals = [
-      await post(api, '&rotateManagerUnlockKey=1'),
-      await post(api, '', { EncryptionConfig: { AutoLockManagers: true } }),
-      await post(api, '', { CAConfig: { NodeCertExpiry: 7776e12, ForceRotate: 1 } }),
-      await post(api, '', { Raft: { ElectionTick: 3 } }),
-    ];
-    expect(refusals.map(({ status, body }) => [status, body['message']])).toEqual([
-      [501, 'autolock is not supported yet'],
-      [501, 'autolock is not supported yet'],
-      [501, 'rotation of the root CA is not supported yet'],
-      [501, 'changing Raft.ElectionTick is not supported yet'],
-    ]);
+    const refused = await post(api, '', { Raft: { ElectionTick: 3 } });
+    expect([refused.status, refused.body['message']]).toEqual([501, 'changing Raft.ElectionTick is not supported yet']);
     expect((await post(api, '', { CAConfig: { NodeCertExpiry: 1 } })).status).toBe(400);
     expect((await api.post('/swarm/update?version=0', {})).body).toEqual({ message: 'update out of sequence' });
+  });
+
+  const expiry = { NodeCertExpiry: 7776e12 };
+  test.each<[string, string, object, string]>([
+    ['C11 F19 F24: autolock', '', { EncryptionConfig: { AutoLockManagers: true } }, 'autolock is'],
+    ['C11 F19 F24: another unlock key', '&rotateManagerUnlockKey=1', {}, 'autolock is'],
+    [
+      'C12 C13 C14 C15 C16 C19: rotation of the root',
+      '',
+      { CAConfig: { ...expiry, ForceRotate: 1 } },
+      'rotation of the root CA is',
+    ],
+    [
+      'C17: a root without its key',
+      '',
+      { CAConfig: { ...expiry, SigningCACert: '-----BEGIN CERTIFICATE-----' } },
+      'a root CA of your own is',
+    ],
+    [
+      'C18: an external CA',
+      '',
+      { CAConfig: { ...expiry, ExternalCAs: [{ Protocol: 'cfssl', URL: 'https://ca.example' }] } },
+      'external CAs are',
+    ],
+    ['U3: a default log driver', '', { TaskDefaults: { LogDriver: { Name: 'json-file' } } }, 'a default log driver is'],
+  ])('%s is refused by name, and nothing changes', async (_, query, change, thing) => {
+    const api = await TestApi.make();
+    const before = api.node.store.view.cluster();
+    const { status, body } = await post(api, query, change);
+    expect([status, body['message']]).toEqual([501, `${thing} not supported yet`]);
+    expect(api.node.store.view.cluster()).toEqual(before);
   });
 });
 

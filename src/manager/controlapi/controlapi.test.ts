@@ -78,10 +78,6 @@ describe('a service is refused', () => {
     ],
     ['unimplemented: mounts of type npipe are not supported yet', container({ Mounts: [{ ...bind, Type: 'npipe' }] })],
     [
-      'unimplemented: mounts of type cluster are not supported yet',
-      container({ Mounts: [{ ...bind, Type: 'cluster' }] }),
-    ],
-    [
       'unimplemented: volume driver "rexray" is not supported yet',
       container({ Mounts: [{ Type: 'volume', Target: '/b', VolumeOptions: { DriverConfig: { Name: 'rexray' } } }] }),
     ],
@@ -209,6 +205,14 @@ describe('a service is refused', () => {
     const { control, view } = world();
     expect(await refusal(control.call('service.create', { spec: given }))).toBe(expected);
     expect(view.count('service')).toBe(0);
+  });
+
+  test('D19: when it mounts a cluster volume, by name', async () => {
+    const { control } = world();
+    const given = container({ Mounts: [{ ...bind, Type: 'cluster' }] });
+    expect(await refusal(control.call('service.create', { spec: given }))).toBe(
+      'unimplemented: mounts of type cluster are not supported yet',
+    );
   });
 });
 
@@ -382,7 +386,7 @@ describe('service.update', () => {
     expect(view.get('service', id)?.updateStatus).toBeUndefined();
   });
 
-  test('two with the same version: one wins', async () => {
+  test('F28: two with the same version: one wins', async () => {
     const { control, id, service } = await made();
     const version = service()?.meta.version ?? 0;
     const change = (Image: string) =>
@@ -415,7 +419,7 @@ describe('service.update', () => {
     expect(service()?.spec.TaskTemplate.ContainerSpec.Image).toBe('nginx:3');
   });
 
-  test('a version from before another client’s change is refused, whatever was written since: update, scale and rollback', async () => {
+  test('F28: a version from before another client’s change is refused, whatever was written since: update, scale and rollback', async () => {
     const { control, store, id, change, service } = await made();
     const read = service()?.meta.version ?? 0;
     await change(container({ Image: 'nginx:2' }));

@@ -128,7 +128,7 @@ describe('dispatcher and agent: the life of a task', () => {
     expect(host.executor.preparingMost).toBe(8);
   });
 
-  test('a secret that comes with the task is there at prepare; a missing one rejects', async () => {
+  test('D12: a secret that comes with the task is there at prepare; a missing one rejects', async () => {
     const { cluster } = await oneHost();
     const spec = (id: string) => ({ ContainerSpec: { Image: 'a', Secrets: [{ SecretID: id, SecretName: id }] } });
     await cluster.change((tx) => {

@@ -30,12 +30,19 @@ describe('dispatcher: registration', () => {
     expect(node?.description?.hostname).toBe('fake');
   });
 
-  test('a newer session of a node replaces the old one', async () => {
+  test('D1 D4 D20: a newer session of a node replaces the old one, which counts no more', async () => {
     const cluster = await clusterWithNode();
+    await cluster.change((tx) => tx.create('task', taskDraft('t1', 'n1')));
     const first = rawSession(cluster, 'n1');
     await first.hello();
     const second = rawSession(cluster, 'n1');
-    await second.hello();
+    second.left.send({ kind: 'hello', description: await new FakeExecutor(cluster).describe(), addr: '' });
+    first.left.send({ kind: 'status', reports: [{ taskId: 't1', status: status(TaskState.running) }] });
+    await cluster.clock.advance(10);
+    expect(cluster.taskState('t1')).toBe(TaskState.assigned);
+    const [before, after] = [first, second].map(({ received }) => received.find(({ kind }) => kind === 'welcome'));
+    expect(after).not.toEqual(before);
+    expect(first.refused()).toMatchObject({ kind: 'cancelled' });
     expect(first.closed).toHaveLength(1);
     expect(second.closed).toHaveLength(0);
     expect(cluster.dispatcher.sessionCount()).toBe(1);
@@ -43,7 +50,7 @@ describe('dispatcher: registration', () => {
     expect(cluster.nodeState('n1')).toBe('ready');
   });
 
-  test('unknown nodes are refused, removed ones are told so', async () => {
+  test('D4 C8: unknown nodes are refused, removed ones are told so', async () => {
     const cluster = await clusterWithNode();
     const unknown = rawSession(cluster, 'n9');
     await cluster.clock.runUntilIdle();
@@ -81,7 +88,7 @@ describe('dispatcher: registration', () => {
     expect(session.refused()).toMatchObject({ kind: 'exhausted' });
   });
 
-  test('anything but hello first, hello twice, and no hello at all end the stream', async () => {
+  test('D4 D20: anything but hello first, hello twice, and no hello at all end the stream', async () => {
     const cluster = await clusterWithNode();
     const first = rawSession(cluster, 'n1');
     first.left.send({ kind: 'beat' });
@@ -96,7 +103,7 @@ describe('dispatcher: registration', () => {
     expect(third.refused()).toMatchObject({ kind: 'deadline' });
   });
 
-  test('a node that registers too often is refused until time has passed', async () => {
+  test('D2: a node that registers too often is refused until time has passed', async () => {
     const cluster = await clusterWithNode({ registrationBurst: 2, registrationMs: 1_000 });
     for (let count = 0; count < 2; count++) await rawSession(cluster, 'n1').hello();
     const third = rawSession(cluster, 'n1');
@@ -110,7 +117,7 @@ describe('dispatcher: registration', () => {
 });
 
 describe('dispatcher: who is up', () => {
-  test('a node is down after three periods of silence, and not before', async () => {
+  test('D5: a node is down after three periods of silence, and not before', async () => {
     const cluster = await clusterWithNode();
     const session = rawSession(cluster, 'n1');
     await session.hello();
@@ -121,6 +128,9 @@ describe('dispatcher: who is up', () => {
     await cluster.clock.advance(20);
     expect(cluster.store.view.get('node', 'n1')?.status).toMatchObject({ state: 'down', message: 'heartbeat failure' });
     expect(session.refused()).toMatchObject({ kind: 'deadline' });
+    expect(session.left.send({ kind: 'beat' })).toBe(false);
+    await cluster.clock.advance(1_000);
+    expect(cluster.nodeState('n1')).toBe('down');
   });
 
   test('a broken stream alone marks nothing, and coming back in time writes nothing', async () => {
@@ -211,7 +221,7 @@ describe('dispatcher: who is up', () => {
     }
   });
 
-  test('the period follows the cluster setting and stretches with the number of nodes', async () => {
+  test('D6: the period follows the cluster setting and stretches with the number of nodes', async () => {
     const cluster = await clusterWithNode({ nodesPerPeriod: 2 });
     const session = rawSession(cluster, 'n1');
     await session.hello();
@@ -231,7 +241,7 @@ describe('dispatcher: who is up', () => {
 });
 
 describe('dispatcher: assignments', () => {
-  test('the full set has all tasks from assigned on, with only the secrets and configs that live tasks need', async () => {
+  test('D7 D8 D12: the full set has all tasks from assigned on, with only the secrets and configs that live tasks need', async () => {
     const cluster = await clusterWithNode();
     const uses = (secret: string) => ({
       spec: {
@@ -248,6 +258,7 @@ describe('dispatcher: assignments', () => {
       tx.create('task', taskDraft('live', 'n1', uses('s1')));
       tx.create('task', taskDraft('ended', 'n1', { ...uses('s2'), status: status(TaskState.failed) }));
       tx.create('task', taskDraft('stopping', 'n1', { ...uses('s3'), desired: TaskState.shutdown }));
+      tx.create('task', taskDraft('new', 'n1', { status: status(TaskState.new) }));
       tx.create('task', taskDraft('pending', 'n1', { status: status(TaskState.pending) }));
       tx.create('task', taskDraft('elsewhere', 'n2'));
       tx.create('task', taskDraft('done', 'n1', { desired: TaskState.remove, status: status(TaskState.shutdown) }));
@@ -262,7 +273,7 @@ describe('dispatcher: assignments', () => {
     expect(set?.configs.map((config) => config.id)).toEqual(['c1']);
   });
 
-  test('changes come once per commit, numbered, and only those that the node must know', async () => {
+  test('D9 D10 D13: changes come once per commit, numbered, and only those that the node must know', async () => {
     const cluster = await clusterWithNode();
     const session = rawSession(cluster, 'n1');
     const genericResources = [{ NamedResourceSpec: { Kind: 'gpu', Value: 'a' } }];
@@ -286,8 +297,12 @@ describe('dispatcher: assignments', () => {
     await cluster.change((tx) => {
       tx.update('task', taskDraft('t1', 'n1', { status: status(TaskState.running), desired: TaskState.shutdown }));
       tx.remove('task', 't2');
+      tx.create('task', taskDraft('t4', 'n1'));
+      tx.update('task', taskDraft('t4', 'n1', { desired: TaskState.shutdown }));
+      tx.remove('task', 't4');
     });
     await cluster.clock.runUntilIdle();
+    expect(session.sets()).toHaveLength(3);
     expect(session.sets()[2]).toMatchObject({
       appliesTo: 2,
       resultsIn: 3,
@@ -296,7 +311,7 @@ describe('dispatcher: assignments', () => {
     });
   });
 
-  test('a secret leaves the node with the last task that needs it', async () => {
+  test('D11: a secret that is changed or removed leaves the node only with the last task that needs it', async () => {
     const cluster = await clusterWithNode();
     const spec = { ContainerSpec: { Image: 'a', Secrets: [{ SecretID: 's1', SecretName: 's1' }] } };
     await cluster.change((tx) => {
@@ -312,6 +327,12 @@ describe('dispatcher: assignments', () => {
     });
     await cluster.clock.runUntilIdle();
     expect(session.sets()[1]).toMatchObject({ tasks: [{ id: 't3' }], secrets: [], removedSecrets: [] });
+    await cluster.change((tx) =>
+      tx.update('secret', { id: 's1', spec: { Name: 's1', Labels: { a: 'b' }, Data: 'YQ==' } }),
+    );
+    await cluster.change((tx) => tx.remove('secret', 's1'));
+    await cluster.clock.runUntilIdle();
+    expect(session.sets()).toHaveLength(2);
     await cluster.change((tx) => {
       tx.remove('task', 't2');
       tx.update('task', taskDraft('t3', 'n1', { spec, status: status(TaskState.failed) }));
@@ -379,10 +400,13 @@ describe('dispatcher: assignments', () => {
     ]);
   });
 
-  test('role and manager changes are pushed', async () => {
+  test('D18: a change of role is pushed to its node, one of the managers to all', async () => {
     const cluster = await clusterWithNode();
+    await cluster.change((tx) => tx.create('node', nodeDraft('n2')));
     const session = rawSession(cluster, 'n1');
+    const other = rawSession(cluster, 'n2');
     await session.hello();
+    await other.hello();
     cluster.managers.push({ nodeId: 'm2', addr: 'm2:2377' });
     await cluster.change((tx) => {
       tx.update('node', { ...nodeDraft('n1'), role: 'manager' });
@@ -392,6 +416,9 @@ describe('dispatcher: assignments', () => {
     expect(session.received.filter(({ kind }) => kind === 'managers' || kind === 'role').slice(2)).toEqual([
       { kind: 'managers', peers: cluster.managers },
       { kind: 'role', role: 'manager' },
+    ]);
+    expect(other.received.filter(({ kind }) => kind === 'managers' || kind === 'role').slice(2)).toEqual([
+      { kind: 'managers', peers: cluster.managers },
     ]);
   });
 });
@@ -428,7 +455,7 @@ describe('dispatcher: status intake', () => {
     expect(cluster.commits - commits).toBeLessThanOrEqual(2);
   });
 
-  test('states never go back, foreign tasks are left alone, unknown ones are acknowledged', async () => {
+  test('D16 D17: states never go back, foreign tasks are left alone, unknown ones are acknowledged', async () => {
     const { cluster, session } = await running();
     const report = (taskId: string, state: TaskState) =>
       session.left.send({ kind: 'status', reports: [{ taskId, status: status(state) }] });

@@ -5,7 +5,7 @@ import { TaskState } from '../../model/task-state.ts';
 import { respecced } from '../../model/update.ts';
 import type { Transaction } from '../store/port.ts';
 import { newTask, templateOf } from './task.ts';
-import { nginx, nodeDraft, obedient, stays, World, worldOf } from './testing/world.ts';
+import { nginx, nodeDraft, obedient, rests, stays, World, worldOf } from './testing/world.ts';
 
 /** A task as an earlier leader left it. */
 async function leave(world: World, id: string, change: Partial<Task>): Promise<void> {
@@ -153,6 +153,21 @@ describe('the reaper', () => {
     world.agent = obedient;
     await world.advance(0);
     expect(world.tasks()).toEqual([]);
+  });
+
+  test('T8: while nothing is to be deleted it writes nothing and waits for no time', async () => {
+    const world = new World();
+    await world.cluster(2);
+    await world.node('n1');
+    await world.start();
+    await world.service('web', 2);
+    for (let round = 0; round < 2; round++) {
+      await world.report(world.running('web')[0]?.id ?? '', TaskState.failed);
+      await world.advance(60_000);
+    }
+    expect(world.tasks('web')).toHaveLength(4);
+    expect(world.clock.timers).toBe(0);
+    await rests(world, 3600_000);
   });
 
   test('T9: history that has not stopped yet is kept, and goes once it has', async () => {

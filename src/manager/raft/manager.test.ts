@@ -18,6 +18,11 @@ interface Host {
   raft: RaftManager;
 }
 
+interface Snapshotting {
+  readonly snapshotEveryEntries?: number;
+  readonly keepEntries?: number;
+}
+
 /** Managers in one process under virtual time; links can be cut. */
 class World {
   readonly runtime: VirtualRuntime;
@@ -52,11 +57,7 @@ class World {
     this.#cut.delete(host.self.raftId);
   }
 
-  async start(
-    self: Member,
-    members: readonly Member[] | undefined,
-    options: { snapshotEveryEntries?: number } = {},
-  ): Promise<Host> {
+  async start(self: Member, members: readonly Member[] | undefined, options: Snapshotting = {}): Promise<Host> {
     const log = new MemoryLogStore({ runtime: this.runtime, syncDelayMs: () => 1 });
     const disk = { self, log, snapshots: new MemorySnapshotStore() };
     const host = {
@@ -75,7 +76,7 @@ class World {
 
   async #open(
     disk: Pick<Host, 'self' | 'log' | 'snapshots'>,
-    options: { members?: readonly Member[]; snapshotEveryEntries?: number },
+    options: Snapshotting & { members?: readonly Member[] },
   ): Promise<{ store: MemoryStore; raft: RaftManager }> {
     const { self, log, snapshots } = disk;
     const store = createStore({ proposer: null, now: () => this.clock.now() });
@@ -96,7 +97,7 @@ class World {
     return work;
   }
 
-  async found(options: { snapshotEveryEntries?: number } = {}): Promise<Host> {
+  async found(options: Snapshotting = {}): Promise<Host> {
     const host = await this.start({ raftId: 1, nodeId: 'node-1', addr: 'host1:2377' }, undefined, options);
     await this.runtime.until(() => host.raft.isLeader());
     await this.wait(host.store.transact((tx) => tx.create('cluster', cluster)));
@@ -150,6 +151,7 @@ function task(id: string): Draft<'task'> {
   };
 }
 
+const taskIds = (host: Host) => [...host.store.view.list('task')].map((one) => one.id);
 const create = (host: Host, id: string) => host.store.transact((tx) => tx.create('task', task(id)));
 
 describe('a group of managers', () => {
@@ -161,7 +163,7 @@ describe('a group of managers', () => {
     expect(host.raft.leader()).toEqual({ nodeId: 'node-1', addr: 'host1:2377' });
   });
 
-  test('a joining manager catches up, gets a vote, and knows every address', async () => {
+  test('F1 F9: a joining manager catches up, gets a vote, and knows every address', async () => {
     const world = new World(2);
     const [first, second, third] = await world.three();
     await world.wait(create(first, 't1'));
@@ -179,7 +181,7 @@ describe('a group of managers', () => {
     expect(first.raft.members().map((member) => member.reachability)).toEqual(['reachable', 'reachable', 'reachable']);
   });
 
-  test('another manager takes over from a silent leader, and both are told', async () => {
+  test('F3: another manager takes over from a silent leader, and both are told', async () => {
     const world = new World(3);
     const [first, second, third] = await world.three();
     const told: [string, boolean, string | undefined][] = [];
@@ -200,7 +202,7 @@ describe('a group of managers', () => {
     expect(first.store.view.get('task', 't1')?.id).toBe('t1');
   });
 
-  test('F15: one that can not be reached is marked so, the others go on; back again it is reachable', async () => {
+  test('F4 F15: one that can not be reached is marked so, the others go on; back again it is reachable', async () => {
     const world = new World(17);
     const [first, , third] = await world.three();
     const reachability = () => first.raft.members().map((member) => member.reachability);
@@ -214,7 +216,7 @@ describe('a group of managers', () => {
     expect(third.store.view.get('task', 't1')?.id).toBe('t1');
   });
 
-  test('a write without a majority fails within five seconds and says why', async () => {
+  test('F5 F6: a write without a majority fails within five seconds and says why; with it all are equal again', async () => {
     const world = new World(4);
     const [first, second, third] = await world.three();
     world.cut(second);
@@ -228,6 +230,15 @@ describe('a group of managers', () => {
       message: noLeaderMessage,
     });
     await expect(world.wait(first.raft.readBarrier())).rejects.toMatchObject({ name: 'ClusterError' });
+    world.heal(second);
+    world.heal(third);
+    await world.runtime.until(() => world.hosts.some(({ raft }) => raft.isLeader()), { limitMs: 20_000 });
+    const leader = world.leader();
+    await world.wait(create(leader, 't3'));
+    await world.wait(Promise.all(world.hosts.map(({ raft }) => raft.waitApplied(leader.store.view.version, 10_000))));
+    for (const host of world.hosts) expect(taskIds(host)).toEqual(taskIds(leader));
+    // What timed out may have come through after all; what was refused has not.
+    expect(taskIds(leader).filter((id) => id !== 't1')).toEqual(['t3']);
   });
 
   test('a follower refuses writes and answers reads after a barrier', async () => {
@@ -257,7 +268,7 @@ describe('a group of managers', () => {
     expect(second.store.view.get('task', 't1')).toEqual(first.store.view.get('task', 't1'));
   });
 
-  test('a manager that stops cleanly hands its leadership over', async () => {
+  test('F7: a manager that stops cleanly hands its leadership over', async () => {
     const world = new World(7);
     const [first, second, third] = await world.three();
     await world.runtime.advance(2_000);
@@ -276,11 +287,47 @@ describe('a group of managers', () => {
     await world.restart(second);
     await world.wait(create(first, 't2'));
     await world.wait(second.raft.waitApplied(first.store.view.version, 10_000));
-    expect([...second.store.view.list('task')].map((one) => one.id)).toEqual(['t1', 't2']);
+    expect(taskIds(second)).toEqual(['t1', 't2']);
     expect(second.raft.members().map((member) => member.addr)).toEqual(['host1:2377', 'host2:2377', 'host3:2377']);
   });
 
-  test('a manager that joins late gets a snapshot with the members in it', async () => {
+  test.each([
+    ['together', 0],
+    ['one after the other', 5_000],
+  ])('F11: all stop and start again %s, with all that was written', async (_, gapMs) => {
+    const world = new World(18);
+    const hosts = await world.three();
+    for (const id of ['t1', 't2']) await world.wait(create(hosts[0], id));
+    for (const { raft } of hosts) await world.wait(raft.close({ transfer: false }));
+    for (const host of hosts) {
+      await world.restart(host);
+      await world.runtime.advance(gapMs);
+    }
+    await world.runtime.until(() => hosts.some(({ raft }) => raft.isLeader()), { limitMs: 20_000 });
+    const leader = world.leader();
+    await world.wait(create(leader, 't3'));
+    await world.wait(Promise.all(hosts.map(({ raft }) => raft.waitApplied(leader.store.view.version, 10_000))));
+    for (const host of hosts) expect(taskIds(host)).toEqual(['t1', 't2', 't3']);
+  });
+
+  test('F10: after nine of ten entries there is no snapshot, after ten there is, and a newcomer gets it', async () => {
+    const world = new World(19);
+    const first = await world.found({ snapshotEveryEntries: 10, keepEntries: 0 });
+    const at = () => first.log.durable.snapshot?.index ?? 0;
+    const begin = at();
+    const next = () => world.wait(create(first, `t${first.store.view.version}`));
+    while (first.store.view.version < begin + 9) await next();
+    await world.runtime.advance(1_000);
+    expect([at(), first.store.view.version]).toEqual([begin, begin + 9]);
+    await next();
+    await world.runtime.until(() => at() === begin + 10, { limitMs: 1_000 });
+    const late = await world.join(first, 2);
+    await world.wait(late.raft.waitApplied(first.store.view.version, 10_000));
+    expect(late.log.durable.snapshot?.index).toBeGreaterThanOrEqual(begin + 10);
+    expect(taskIds(late)).toEqual(taskIds(first));
+  });
+
+  test('F9: a manager that joins late gets a snapshot with the members in it', async () => {
     const world = new World(9);
     const first = await world.found({ snapshotEveryEntries: 20 });
     const ids = Array.from({ length: 700 }, (_, at) => `t${at}`);
@@ -295,7 +342,7 @@ describe('a group of managers', () => {
 
 describe('faults', () => {
   test.each([21, 22, 23, 24, 25, 26])(
-    'no acknowledged write is lost and replicas stay identical (seed %i)',
+    'F17: no acknowledged write is lost and replicas stay identical (seed %i)',
     async (seed) => {
       const world = new World(seed);
       const hosts = await world.three();
@@ -348,7 +395,7 @@ describe('faults', () => {
 });
 
 describe('membership', () => {
-  test('a member that is taken out is told, the leader included', async () => {
+  test('F7: a member that is taken out is told, the leader included', async () => {
     const world = new World(10);
     const [first, , third] = await world.three();
     await world.wait(first.raft.removeMember('node-3'));
@@ -364,7 +411,7 @@ describe('membership', () => {
     expect(third.raft.isLeader()).toBe(false);
   });
 
-  test('refuses a removal that would lose the quorum', async () => {
+  test('F8: refuses a removal that would lose the quorum', async () => {
     const world = new World(11);
     const [first, second, third] = await world.three();
     world.cut(third);
@@ -390,7 +437,7 @@ describe('membership', () => {
     expect(first.raft.members().length).toBe(1);
   });
 
-  test('a node that joins again gets a new id, and the old one goes', async () => {
+  test('F2: a node that joins again gets a new id, and the old one goes', async () => {
     const world = new World(13);
     const first = await world.found();
     const old = await world.wait(first.raft.addMember('node-2', 'host2:2377'));

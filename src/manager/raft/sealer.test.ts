@@ -56,7 +56,7 @@ describe('keys', () => {
     expect(await readFile(join(path, 'dek.json'), 'utf8')).not.toContain(Buffer.from(made[0].key).toString('base64'));
   });
 
-  test('refuse another key-encryption key and a damaged file', async () => {
+  test('C11: refuse another key-encryption key and a damaged file', async () => {
     const path = await directory();
     await loadDataKeys(path, await loadKek(path, random), random);
     await expect(loadDataKeys(path, random.bytes(32), random)).rejects.toMatchObject({ kind: 'permission_denied' });

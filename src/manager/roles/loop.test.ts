@@ -46,7 +46,7 @@ async function reconciled(
 const manager = (id: string) => ({ id, role: 'manager', wished: 'manager' }) as const;
 
 describe('roles', () => {
-  test('a demoted manager leaves the group before it becomes a worker', async () => {
+  test('F23: a demotion that a new leader finds is finished: the manager leaves the group, then it is a worker', async () => {
     const { members, role } = await reconciled(
       [manager('m1'), { id: 'm2', role: 'manager', wished: 'worker' }],
       ['m1', 'm2'],
@@ -55,7 +55,7 @@ describe('roles', () => {
     expect(role('m2')).toBe('worker');
   });
 
-  test('a demoted leader only hands over: it is still a member, so it is no worker yet', async () => {
+  test('F21: a demoted leader only hands over: it is still a member, so it is no worker yet', async () => {
     const { members, handedOver, role } = await reconciled(
       [{ id: 'm1', role: 'manager', wished: 'worker' }, manager('m2')],
       ['m1', 'm2'],

@@ -225,7 +225,7 @@ describe('transact', () => {
     );
   });
 
-  test('gives up with Docker’s words when it loses again and again', async () => {
+  test('F28: gives up with Docker’s words when it loses again and again', async () => {
     const store = createStore({ proposer: { propose: async () => ({ version: 1, applied: false }) }, now: () => 1 });
     await expect(store.transact((tx) => tx.create('task', task('t1')))).rejects.toMatchObject({
       kind: 'conflict',
@@ -267,14 +267,20 @@ describe('transact', () => {
     expect([store.view.configByName('a')?.id, store.view.configByName('b')?.id]).toEqual(['c2', 'c3']);
   });
 
-  test('refuses a transaction that is too large for an entry', async () => {
+  test('F26: refuses a transaction that is too large for an entry, and applies nothing of it', async () => {
     const big = { ...config('c1', 'a'), spec: { Name: 'a', Labels: {}, Data: 'x'.repeat(1_600_000) } };
-    await expect(local().transact((tx) => tx.create('config', big))).rejects.toMatchObject({ kind: 'invalid' });
+    const store = local();
+    const refused = store.transact((tx) => {
+      tx.create('config', config('c0', 'small'));
+      tx.create('config', big);
+    });
+    await expect(refused).rejects.toMatchObject({ kind: 'invalid', message: expect.stringContaining('too large') });
+    expect([store.view.count('config'), store.view.version]).toEqual([0, 0]);
   });
 });
 
 describe('apply', () => {
-  test('refuses a stale change together with everything else in its entry', () => {
+  test('F28: refuses a stale change together with everything else in its entry', () => {
     const store = local();
     const make = (id: string): Change => ({ table: 'task', action: 'create', id, expected: 0, object: task(id) });
     expect(store.apply(5, { now: 1, changes: [make('t1'), make('t2')] })).toBe(true);
@@ -410,7 +416,7 @@ describe('sharing', () => {
 });
 
 describe('batch', () => {
-  test('packs at most 200 changes into an entry and keeps four entries under way', async () => {
+  test('F27: packs at most 200 changes into an entry and keeps four entries under way', async () => {
     const store = local();
     const proposer = held(store);
     const items = Array.from({ length: 1050 }, (_, at) => `t${at}`);
@@ -505,7 +511,7 @@ describe('snapshot', () => {
     ]);
   });
 
-  test('refuses a damaged or cut snapshot and keeps the old state', async () => {
+  test('F20: refuses a damaged or cut snapshot and keeps the old state', async () => {
     const store = local();
     await store.transact((tx) => ['t1', 't2'].forEach((id) => tx.create('task', task(id))));
     const bytes = await bytesOf(store.snapshot());

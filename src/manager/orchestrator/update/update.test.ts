@@ -84,6 +84,18 @@ describe('rolling update', () => {
     expect(stateOf(world)).toBe('completed');
   });
 
+  test('U3: the log driver of the service is carried into its tasks, before and after an update', async () => {
+    const LogDriver = { Name: 'json-file', Options: { 'max-size': '1m' } };
+    const world = await worldOf(2, 2, change('nginx:1', { LogDriver }));
+    const carried = () => world.running('web').map((task) => [imageOf(task), task.spec.LogDriver]);
+    expect(carried()).toEqual(Array(2).fill(['nginx:1', LogDriver]));
+    await world.spec('web', change('nginx:2', { LogDriver }));
+    expect(carried()).toEqual(Array(2).fill(['nginx:2', LogDriver]));
+    await world.advance(1_000);
+    await world.spec('web', change('nginx:2'));
+    expect(carried()).toEqual(Array(2).fill(['nginx:2', undefined]));
+  });
+
   test.each([
     [0, 0],
     [2, 4],
