@@ -37,6 +37,7 @@ describe('dispatcher: registration', () => {
     await first.hello();
     const second = rawSession(cluster, 'n1');
     second.left.send({ kind: 'hello', description: await new FakeExecutor(cluster).describe(), addr: '' });
+    await cluster.clock.advance(1);
     first.left.send({ kind: 'status', reports: [{ taskId: 't1', status: status(TaskState.running) }] });
     await cluster.clock.advance(10);
     expect(cluster.taskState('t1')).toBe(TaskState.assigned);
@@ -48,6 +49,26 @@ describe('dispatcher: registration', () => {
     expect(cluster.dispatcher.sessionCount()).toBe(1);
     await cluster.clock.advance(2_900);
     expect(cluster.nodeState('n1')).toBe('ready');
+  });
+
+  test('of which many come at once are taken a few in each turn, and what they say meanwhile counts after', async () => {
+    const cluster = await clusterWithNode();
+    await cluster.change((tx) => tx.create('task', taskDraft('t1', 'n1')));
+    const session = rawSession(cluster, 'n1');
+    const description = await new FakeExecutor(cluster).describe();
+    const turns: (() => void)[] = [];
+    const { clock } = cluster;
+    const defer = clock.defer.bind(clock);
+    clock.defer = (run) => void turns.push(run);
+    session.left.send({ kind: 'hello', description, addr: '' });
+    session.left.send({ kind: 'status', reports: [{ taskId: 't1', status: status(TaskState.running) }] });
+    await clock.advance(1);
+    expect(session.received).toEqual([]);
+    clock.defer = defer;
+    for (const run of turns) run();
+    await clock.advance(10);
+    expect(session.received[0]?.kind).toBe('welcome');
+    expect(cluster.taskState('t1')).toBe(TaskState.running);
   });
 
   test('D4 C8: unknown nodes are refused, removed ones are told so', async () => {

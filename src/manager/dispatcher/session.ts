@@ -35,13 +35,21 @@ export interface SessionOptions {
   readonly events: SessionEvents;
 }
 
+type Hello = Extract<AgentMessage, { kind: 'hello' }>;
+
+/** An agent that is not welcome yet has little to say. */
+const waitingMax = 1_000;
+
 /** One agent's stream: checks the order of messages, passes them on, and closes exactly once. */
 export class Session {
   readonly nodeId: string;
   readonly peerAddress: string;
   readonly #stream: Duplex<ManagerMessage, AgentMessage>;
   readonly #events: SessionEvents;
+  readonly #clock: Clock;
   readonly #cancelHello: Cancel;
+  /** What came after the hello while that waits for its turn. */
+  #waiting: AgentMessage[] | undefined;
   #state: 'opened' | 'registered' | 'closed' = 'opened';
 
   constructor({ stream, identity, peerAddress, clock, helloLimitMs, events }: SessionOptions) {
@@ -49,6 +57,7 @@ export class Session {
     this.peerAddress = peerAddress;
     this.#stream = stream;
     this.#events = events;
+    this.#clock = clock;
     this.#cancelHello = clock.timer(helloLimitMs, () =>
       this.close(new ClusterError('deadline', 'no hello from the agent')),
     );
@@ -72,8 +81,17 @@ export class Session {
 
   #receive(message: AgentMessage): void {
     if (this.#state === 'closed') return;
+    this.#guarded(() => {
+      if (this.#waiting === undefined) this.#handle(message);
+      else if (this.#waiting.push(message) > waitingMax)
+        throw new ClusterError('exhausted', 'too many messages before the welcome');
+    });
+  }
+
+  /** What is refused ends the session. */
+  #guarded(run: () => void): void {
     try {
-      this.#handle(message);
+      run();
     } catch (error) {
       if (!(error instanceof ClusterError)) throw error;
       this.close(error);
@@ -88,7 +106,7 @@ export class Session {
       case 'hello':
         this.#cancelHello();
         this.#state = 'registered';
-        return this.#events.hello(this, message.description, message.addr);
+        return this.#register(message);
       case 'describe':
         return this.#events.describe(this, message.description);
       case 'beat':
@@ -107,6 +125,18 @@ export class Session {
       default:
         return unreachable(message);
     }
+  }
+
+  /** To a new leader all nodes come at once, and each is told everything: a few in one turn, so that beats are heard meanwhile. */
+  #register({ description, addr }: Hello): void {
+    this.#waiting = [];
+    this.#clock.defer(() => {
+      const waiting = this.#waiting ?? [];
+      this.#waiting = undefined;
+      if (this.#state === 'closed') return;
+      this.#guarded(() => this.#events.hello(this, description, addr));
+      for (const message of waiting) this.#receive(message);
+    });
   }
 
   #closed(error: Error | undefined): void {

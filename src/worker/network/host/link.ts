@@ -38,7 +38,7 @@ export function isInternal({ attachments }: SandboxRecord, { networks }: Network
 }
 
 /** Lines for `ip -batch -` on the host. */
-export function createLines({ name, netns, gateway }: GatewayLink, mtu: number): readonly string[] {
+function createLines({ name, netns, gateway }: GatewayLink, mtu: number): readonly string[] {
   return [
     `link add ${name} mtu ${mtu} type veth peer name ${containerLink} mtu ${mtu} netns ${netns}`,
     `addr add ${gateway}/32 dev ${name}`,
@@ -50,7 +50,7 @@ export function routeLine({ name, address }: GatewayLink): string {
 }
 
 /** Lines for `ip -batch -` on the host that end the wiring. */
-export function finishLines(link: GatewayLink): readonly string[] {
+function finishLines(link: GatewayLink): readonly string[] {
   return [`link set ${link.name} up`, routeLine(link), `link set ${link.name} alias ${link.alias}`];
 }
 
@@ -65,7 +65,7 @@ export function hostSettings({ name }: GatewayLink): ReadonlyMap<string, string>
 }
 
 /** For `sh -c` in the container's namespace; the lines follow on standard input. */
-export const containerScript = [
+const containerScript = [
   'cd /proc/sys/net || exit 1',
   `echo 1 > ipv4/conf/${containerLink}/route_localnet || exit 1`,
   `if [ -e ipv6/conf/${containerLink}/disable_ipv6 ]; then echo 1 > ipv6/conf/${containerLink}/disable_ipv6; fi`,
@@ -73,7 +73,7 @@ export const containerScript = [
 ].join('\n');
 
 /** Lines for `ip -batch -` in the container's namespace. 127.0.0.11 leaves by a route: no nftables in containers. */
-export function containerLines({ address, gateway, internal }: GatewayLink): readonly string[] {
+function containerLines({ address, gateway, internal }: GatewayLink): readonly string[] {
   return [
     'link set lo up',
     `addr replace ${address}/32 dev ${containerLink}`,
@@ -82,4 +82,23 @@ export function containerLines({ address, gateway, internal }: GatewayLink): rea
     ...(internal ? [] : [`route replace default via ${gateway} dev ${containerLink}`]),
     `route replace table local 127.0.0.11/32 via ${gateway} dev ${containerLink} src ${address}`,
   ];
+}
+
+/** For `sh -c`, with the path of the container's namespace as `$1`: all of the above in its order. */
+export function wiringScript(link: GatewayLink, mtu: number): string {
+  const settings = [...hostSettings(link)].map(([path, value]) => {
+    const file = `/proc/sys/net/${path}`;
+    return `if [ -e ${file} ]; then echo ${value} > ${file} || exit 1; fi`;
+  });
+  return [
+    ...fed('ip -batch -', createLines(link, mtu)),
+    ...settings,
+    ...fed(`nsenter --net="$1" sh -c '${containerScript}'`, containerLines(link)),
+    ...fed('ip -batch -', finishLines(link)),
+  ].join('\n');
+}
+
+/** A command with lines on its standard input; the script ends when it fails. */
+function fed(command: string, lines: readonly string[]): readonly string[] {
+  return [`${command} <<'END' || exit 1`, ...lines, 'END'];
 }

@@ -2,16 +2,9 @@
 import { messageOf } from '../../../lib/errors.ts';
 import { ingressVni } from '../../../model/network.ts';
 import type { NetworkProblem } from '../../../model/objects.ts';
+import { netnsPath } from '../netns.ts';
 import { isMissing, type Kernel } from './kernel.ts';
-import {
-  containerLines,
-  containerScript,
-  createLines,
-  finishLines,
-  type GatewayLink,
-  hostSettings,
-  routeLine,
-} from './link.ts';
+import { type GatewayLink, hostSettings, routeLine, wiringScript } from './link.ts';
 import { containerLink, ingressLink, loopbackLabel, routeProtocol } from './names.ts';
 import { gatewayLinks, type HostView, type LinkView, ourLoopbackAddresses } from './observe.ts';
 import { type HostPlan, ingressLines, ingressSettings } from './plan.ts';
@@ -46,9 +39,12 @@ export async function syncHost(
   return { problems, wired: links.wired };
 }
 
-/** Makes the link, or leaves it alone when it is whole; a half-made one or one for something else is made anew. */
+/**
+ * Makes the link, or leaves it alone when it is whole; a half-made one or one for something else is made anew. One program started
+ * from here: a container waits for it, and each costs a process of this size milliseconds.
+ */
 export async function wireLink(kernel: Kernel, link: GatewayLink, mtu: number): Promise<void> {
-  const create = () => kernel.change('ip', ['-batch', '-'], text(createLines(link, mtu)));
+  const create = () => kernel.change('sh', ['-c', wiringScript(link, mtu), 'sh', netnsPath(link.netns)]);
   try {
     await create();
   } catch (error) {
@@ -60,10 +56,6 @@ export async function wireLink(kernel: Kernel, link: GatewayLink, mtu: number): 
     await kernel.change('ip', ['link', 'delete', link.name]);
     await create();
   }
-  await setAll(kernel, hostSettings(link));
-  const inside = ['--net=/run/netns/' + link.netns, 'sh', '-c', containerScript];
-  await kernel.change('nsenter', inside, text(containerLines(link)));
-  await kernel.change('ip', ['-batch', '-'], text(finishLines(link)));
 }
 
 /** Everything of ours but tables. */
