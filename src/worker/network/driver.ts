@@ -191,7 +191,8 @@ class Driver implements NetworkDriver {
     }
     const record = this.#desired().sandboxes.get(request.taskId) ?? (await this.#record(request, self));
     try {
-      await addNetns(record.netns);
+      // The host's plane makes it with the link: one program less to wait for. Others must find it.
+      if (record.mode === 'none' || record.attachments.length > 0) await addNetns(record.netns);
       await this.#wire(record);
       const paths = await this.#writeFiles(request, record.gateway);
       return sandboxOf(record, paths);

@@ -31,10 +31,16 @@ export async function isNetns(name: string): Promise<boolean> {
   return own !== undefined && own.dev !== around?.dev;
 }
 
-/** Makes it unless it is there; true when it made it. */
-export async function addNetns(name: string): Promise<boolean> {
+/** False when it is there; else it can be made now: what a kill left of one is gone. */
+export async function isVacant(name: string): Promise<boolean> {
   if (await isNetns(name)) return false;
   await rm(netnsPath(name), { force: true });
+  return true;
+}
+
+/** Makes it unless it is there; true when it made it. */
+export async function addNetns(name: string): Promise<boolean> {
+  if (!(await isVacant(name))) return false;
   await run('ip', ['netns', 'add', name]);
   return true;
 }

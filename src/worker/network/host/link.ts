@@ -14,7 +14,7 @@ export interface GatewayLink {
   readonly gateway: string;
   /** No way out: all networks it is on are internal. */
   readonly internal: boolean;
-  /** Written on the link when the wiring is complete; a different one means: wire again. Nothing in it changes while the task lives. */
+  /** Written on the link when the host's side is complete; another one means: wire again. Nothing in it changes while the task lives. */
   readonly alias: string;
 }
 
@@ -37,24 +37,24 @@ export function isInternal({ attachments }: SandboxRecord, { networks }: Network
   return known.length > 0 && known.every((network) => network?.internal);
 }
 
-/** Lines for `ip -batch -` on the host. */
-function createLines({ name, netns, gateway }: GatewayLink, mtu: number): readonly string[] {
-  return [
-    `link add ${name} mtu ${mtu} type veth peer name ${containerLink} mtu ${mtu} netns ${netns}`,
-    `addr add ${gateway}/32 dev ${name}`,
-  ];
-}
-
 export function routeLine({ name, address }: GatewayLink): string {
   return `route replace ${address}/32 dev ${name} proto ${routeProtocol}`;
 }
 
-/** Lines for `ip -batch -` on the host that end the wiring. */
-function finishLines(link: GatewayLink): readonly string[] {
-  return [`link set ${link.name} up`, routeLine(link), `link set ${link.name} alias ${link.alias}`];
+/** Lines for `ip -batch -` on the host. `isNew`: the container's namespace is not there yet. */
+function hostLines(link: GatewayLink, { mtu, isNew }: Wiring): readonly string[] {
+  const { name, netns, gateway, alias } = link;
+  return [
+    ...(isNew ? [`netns add ${netns}`] : []),
+    `link add ${name} mtu ${mtu} type veth peer name ${containerLink} mtu ${mtu} netns ${netns}`,
+    `addr add ${gateway}/32 dev ${name}`,
+    `link set ${name} up`,
+    routeLine(link),
+    `link set ${name} alias ${alias}`,
+  ];
 }
 
-/** Settings of the host's end, written before it is up. */
+/** Settings of the host's end, written before the other one is up: until then nothing comes through. */
 export function hostSettings({ name }: GatewayLink): ReadonlyMap<string, string> {
   return new Map([
     [`ipv4/conf/${name}/rp_filter`, '1'],
@@ -84,18 +84,23 @@ function containerLines({ address, gateway, internal }: GatewayLink): readonly s
   ];
 }
 
-/** For `sh -c`, with the path of the container's namespace as `$1`: all of the above in its order. */
-export function wiringScript(link: GatewayLink, mtu: number): string {
+export interface Wiring {
+  readonly mtu: number;
+  readonly isNew: boolean;
+}
+
+/** For `sh -c`, with the path of the container's namespace as `$1`: the host's side, then the container's. */
+export function wiringScript(link: GatewayLink, wiring: Wiring): string {
   const settings = [...hostSettings(link)].map(([path, value]) => {
     const file = `/proc/sys/net/${path}`;
     return `if [ -e ${file} ]; then echo ${value} > ${file} || exit 1; fi`;
   });
-  return [
-    ...fed('ip -batch -', createLines(link, mtu)),
-    ...settings,
-    ...fed(`nsenter --net="$1" sh -c '${containerScript}'`, containerLines(link)),
-    ...fed('ip -batch -', finishLines(link)),
-  ].join('\n');
+  return [...fed('ip -batch -', hostLines(link, wiring)), ...settings, containerWiringScript(link)].join('\n');
+}
+
+/** The container's side alone; doing it again changes nothing. */
+export function containerWiringScript(link: GatewayLink): string {
+  return fed(`exec nsenter --net="$1" sh -c '${containerScript}'`, containerLines(link)).join('\n');
 }
 
 /** A command with lines on its standard input; the script ends when it fails. */

@@ -66,7 +66,7 @@ export class HostPlane implements Plane {
     }
     await this.#ports.takeForTask(sandbox, desired);
     if (this.#synced === undefined) await this.sync(desired, { full: true });
-    await wireLink(this.#kernel, link, this.#mtu);
+    await wireLink(this.#kernel, link, { mtu: this.#mtu, addsNetns: true });
     this.#wired.set(link.name, link.alias);
     if (link.internal || sandbox.hostPorts.length > 0) await this.#syncTables(self, desired);
   }

@@ -2,9 +2,9 @@
 import { messageOf } from '../../../lib/errors.ts';
 import { ingressVni } from '../../../model/network.ts';
 import type { NetworkProblem } from '../../../model/objects.ts';
-import { netnsPath } from '../netns.ts';
+import { isVacant, netnsPath } from '../netns.ts';
 import { isMissing, type Kernel } from './kernel.ts';
-import { type GatewayLink, hostSettings, routeLine, wiringScript } from './link.ts';
+import { containerWiringScript, type GatewayLink, hostSettings, routeLine, wiringScript } from './link.ts';
 import { containerLink, ingressLink, loopbackLabel, routeProtocol } from './names.ts';
 import { gatewayLinks, type HostView, type LinkView, ourLoopbackAddresses } from './observe.ts';
 import { type HostPlan, ingressLines, ingressSettings } from './plan.ts';
@@ -40,11 +40,18 @@ export async function syncHost(
 }
 
 /**
- * Makes the link, or leaves it alone when it is whole; a half-made one or one for something else is made anew. One program started
- * from here: a container waits for it, and each costs a process of this size milliseconds.
+ * Makes the link, and with `addsNetns` its container's namespace if that is not there; a link for something else is made anew, of one
+ * that is there the container's side is completed. One program is started from here: a container waits for it, and each start costs a
+ * process of this size milliseconds.
  */
-export async function wireLink(kernel: Kernel, link: GatewayLink, mtu: number): Promise<void> {
-  const create = () => kernel.change('sh', ['-c', wiringScript(link, mtu), 'sh', netnsPath(link.netns)]);
+export async function wireLink(
+  kernel: Kernel,
+  link: GatewayLink,
+  { mtu, addsNetns }: { readonly mtu: number; readonly addsNetns: boolean },
+): Promise<void> {
+  const script = (text: string) => kernel.change('sh', ['-c', text, 'sh', netnsPath(link.netns)]);
+  const create = async () =>
+    script(wiringScript(link, { mtu, isNew: addsNetns && (await isVacant(link.netns)) }));
   try {
     await create();
   } catch (error) {
@@ -52,7 +59,11 @@ export async function wireLink(kernel: Kernel, link: GatewayLink, mtu: number): 
     const [held] = JSON.parse(await kernel.read('ip', ['-j', 'link', 'show', 'dev', link.name])) as {
       ifalias?: string;
     }[];
-    if (held?.ifalias === link.alias) return;
+    if (held?.ifalias === link.alias) {
+      await setAll(kernel, hostSettings(link));
+      await script(containerWiringScript(link));
+      return;
+    }
     await kernel.change('ip', ['link', 'delete', link.name]);
     await create();
   }
@@ -91,7 +102,7 @@ async function syncLinks(
     const held = view.links.get(link.name);
     try {
       if (held?.alias === link.alias) await repairLink(kernel, link, { held, gateway, mtu });
-      else await wireLink(kernel, link, mtu);
+      else await wireLink(kernel, link, { mtu, addsNetns: false });
       wired.push(link);
     } catch (error) {
       problems.push(problemOf(`gateway of task ${link.taskId}`, error));
