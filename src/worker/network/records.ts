@@ -3,7 +3,7 @@
  * found; and what the managers said last, so that a host that restarts alone gives its containers the same networks.
  */
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Cancel, Clock } from '../../lib/clock.ts';
 import { messageOf } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
@@ -58,7 +58,8 @@ export class SandboxRecords {
   async save(record: StoredSandbox): Promise<void> {
     const directory = join(this.#directory, record.taskId);
     await mkdir(directory, { recursive: true, mode: 0o755 });
-    await writeAtomically(join(directory, 'sandbox.json'), JSON.stringify(record), false);
+    // Not by renaming: `load` knows a part from the whole, and files that come and go make the file system search for free ones.
+    await writeFile(join(directory, 'sandbox.json'), JSON.stringify(record), { mode: 0o600 });
   }
 
   remove(taskId: string): Promise<void> {
@@ -79,11 +80,13 @@ export class SandboxRecords {
 
   /** The gateway address that was given out last. */
   async lastGateway(): Promise<string | undefined> {
-    return (await readOrUndefined(this.#lastPath))?.trim();
+    return (await readOrUndefined(this.#lastPath))?.trim() || undefined;
   }
 
-  saveLastGateway(address: string): Promise<void> {
-    return writeAtomically(this.#lastPath, `${address}\n`, false);
+  /** In place: without it, or with a part of it, addresses begin at the first again. */
+  async saveLastGateway(address: string): Promise<void> {
+    await mkdir(dirname(this.#lastPath), { recursive: true, mode: 0o700 });
+    await writeFile(this.#lastPath, `${address}\n`, { mode: 0o600 });
   }
 
   async clear(): Promise<void> {
