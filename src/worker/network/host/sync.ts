@@ -50,8 +50,7 @@ export async function wireLink(
   { mtu, addsNetns }: { readonly mtu: number; readonly addsNetns: boolean },
 ): Promise<void> {
   const script = (text: string) => kernel.change('sh', ['-c', text, 'sh', netnsPath(link.netns)]);
-  const create = async () =>
-    script(wiringScript(link, { mtu, isNew: addsNetns && (await isVacant(link.netns)) }));
+  const create = async () => script(wiringScript(link, { mtu, isNew: addsNetns && (await isVacant(link.netns)) }));
   try {
     await create();
   } catch (error) {
