@@ -39,6 +39,10 @@ export class ContainerController implements Controller {
   #record: ContainerRecord | undefined;
   #pid = 0;
   #exit: ExitRecord | undefined;
+  /** Looked for on disk; from then on only this object writes it. */
+  #hasLooked = false;
+  /** Made by this object and not started yet: nobody has to be asked. */
+  #isNew = false;
   #exiting: Promise<Exit> | undefined;
   #healthy: Promise<void> | undefined;
   #unhealthy = false;
@@ -56,8 +60,8 @@ export class ContainerController implements Controller {
     if ((await this.#exited()) !== undefined) return;
     const { runtime, states } = this.#context;
     const { id } = this.#task;
-    const process = await runtime.process(id);
     const known = await states.container(id);
+    const process = known === undefined ? undefined : await runtime.process(id);
     if (process !== undefined && known !== undefined) return this.#adopt(known, process.pid);
     validateTask(this.#task);
     try {
@@ -122,6 +126,8 @@ export class ContainerController implements Controller {
     await this.#context.removeTask(this.#task.id);
     this.#record = undefined;
     this.#exit = undefined;
+    this.#hasLooked = false;
+    this.#isNew = false;
   }
 
   async status(): Promise<ContainerStatus | undefined> {
@@ -206,12 +212,18 @@ export class ContainerController implements Controller {
       stderr: this.#log.stderrPath,
       terminal: container.TTY ?? false,
     });
+    this.#isNew = true;
   }
 
   async #startProcess(): Promise<void> {
-    await this.#load();
     const { runtime } = this.#context;
     const { id } = this.#task;
+    if (this.#isNew) {
+      this.#isNew = false;
+      await runtime.start(id);
+      return;
+    }
+    await this.#load();
     const process = await runtime.process(id);
     if (process === undefined) throw new ClusterError('failed_precondition', `container ${id} is not there`);
     if (process.status === Status.CREATED) await runtime.start(id);
@@ -302,7 +314,10 @@ export class ContainerController implements Controller {
   }
 
   async #exited(): Promise<ExitRecord | undefined> {
-    this.#exit ??= await this.#context.states.exit(this.#task.id);
+    if (!this.#hasLooked) {
+      this.#exit = await this.#context.states.exit(this.#task.id);
+      this.#hasLooked = true;
+    }
     return this.#exit;
   }
 

@@ -1,5 +1,5 @@
 /** What the driver keeps of a task on disk, to find it again after a restart of the agent, of containerd or of the host. */
-import { readdir } from 'node:fs/promises';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { PortConfig } from '../../model/spec.ts';
 import type { Exit } from '../executor/port.ts';
@@ -31,12 +31,15 @@ export class TaskStates {
     return join(this.#directory, taskId);
   }
 
+  /** The same: a folder of its own would be one more for each container. */
   logDirectory(taskId: string): string {
-    return join(this.home(taskId), 'log');
+    return this.home(taskId);
   }
 
-  saveContainer(taskId: string, record: ContainerRecord): Promise<void> {
-    return writeAtomically(join(this.home(taskId), 'container.json'), JSON.stringify(record), false);
+  /** Before there is a container: one that a kill left in pieces is as good as none. */
+  async saveContainer(taskId: string, record: ContainerRecord): Promise<void> {
+    await mkdir(this.home(taskId), { recursive: true, mode: 0o700 });
+    await writeFile(join(this.home(taskId), 'container.json'), JSON.stringify(record), { mode: 0o600 });
   }
 
   container(taskId: string): Promise<ContainerRecord | undefined> {

@@ -9,7 +9,7 @@ import type { Cancel, Clock } from '../../lib/clock.ts';
 import { ClusterError, messageOf } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/random.ts';
-import { addressAt, contains, parseBlock } from '../../model/ip.ts';
+import { addressAt, contains, parseAddress, parseBlock } from '../../model/ip.ts';
 import { emptyNetworkState, type NetworkState, type SelfRecord } from '../../model/network.ts';
 import type { NetworkAddresses, NetworkProblem } from '../../model/objects.ts';
 import type { HostPort } from '../../model/ports.ts';
@@ -32,6 +32,8 @@ export interface Planes {
 
 export interface NetworkDriverOptions {
   readonly stateDir: string;
+  /** Where the records of what is in the kernel go, which a restart of the host takes with it: best in memory. Default: `stateDir`. */
+  readonly recordsDir?: string;
   /** Distinguishes several daemons on one machine: prefix of namespaces. Letters, digits, `-`, `_` and `.`. */
   readonly prefix: string;
   readonly clock: Clock;
@@ -94,7 +96,7 @@ class Driver implements NetworkDriver {
   constructor(options: NetworkDriverOptions, planes: (again: () => void) => Planes) {
     this.#options = options;
     this.#parts = planes(() => void this.#requestSync(true));
-    this.#records = new SandboxRecords(options.stateDir);
+    this.#records = new SandboxRecords(options.recordsDir ?? options.stateDir);
     this.#stateFile = new StateFile(options.stateDir, options.clock, options.log);
   }
 
@@ -266,7 +268,8 @@ class Driver implements NetworkDriver {
 
   async #writeFiles(request: SandboxRequest, gateway: string | undefined) {
     const read = (path: string) => readFile(path, 'utf8').catch(() => '');
-    const [hosts, resolvConf] = await Promise.all([read('/etc/hosts'), read('/etc/resolv.conf')]);
+    const hosts = request.mode === 'host' ? await read('/etc/hosts') : '';
+    const resolvConf = await read('/etc/resolv.conf');
     return this.#records.writeFiles(request.taskId, taskFiles(request, { hosts, resolvConf }, gateway));
   }
 
@@ -426,11 +429,15 @@ class Driver implements NetworkDriver {
 export function nextAddress(subnet: string, taken: ReadonlySet<string>, last: string | undefined): string | undefined {
   const block = parseBlock(subnet);
   if (block === undefined) throw new ClusterError('internal', `invalid gateway subnet "${subnet}"`);
+  const firstAt = 2;
   const usable = Number(block.size) - 3;
-  const addresses = Array.from({ length: Math.max(0, usable) }, (_, at) => addressAt(block, BigInt(at + 2)));
-  const start = last === undefined ? 0 : addresses.indexOf(last) + 1;
-  const ring = [...addresses.slice(start), ...addresses.slice(0, start)];
-  return ring.find((address) => !taken.has(address));
+  const value = last !== undefined && contains(block, last) ? parseAddress(last)?.value : undefined;
+  const start = value === undefined ? 0 : Math.max(0, Number(value - block.base) - firstAt + 1);
+  for (let step = 0; step < usable; step++) {
+    const address = addressAt(block, BigInt(firstAt + ((start + step) % usable)));
+    if (!taken.has(address)) return address;
+  }
+  return undefined;
 }
 
 /** True when what is on disk is what is asked for, also after the node got another place. */

@@ -33,6 +33,11 @@ export async function isNetns(name: string): Promise<boolean> {
 
 /** False when it is there; else it can be made now: what a kill left of one is gone. */
 export async function isVacant(name: string): Promise<boolean> {
+  const isThere = await stat(netnsPath(name)).then(
+    () => true,
+    () => false,
+  );
+  if (!isThere) return true;
   if (await isNetns(name)) return false;
   await rm(netnsPath(name), { force: true });
   return true;

@@ -3,7 +3,7 @@
  * found; and what the managers said last, so that a host that restarts alone gives its containers the same networks.
  */
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import type { Cancel, Clock } from '../../lib/clock.ts';
 import { messageOf } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
@@ -85,7 +85,6 @@ export class SandboxRecords {
 
   /** In place: without it, or with a part of it, addresses begin at the first again. */
   async saveLastGateway(address: string): Promise<void> {
-    await mkdir(dirname(this.#lastPath), { recursive: true, mode: 0o700 });
     await writeFile(this.#lastPath, `${address}\n`, { mode: 0o600 });
   }
 

@@ -95,7 +95,7 @@ describe('a task log', () => {
       if (at % 10 === 0) await drained(log, `line ${at}\n`);
     }
     await log.finish();
-    expect(readdirSync(directory).sort()).toEqual(['lines.json', 'lines.json.1', 'lines.json.2', 'raw']);
+    expect(readdirSync(directory).sort()).toEqual(['lines.json', 'lines.json.1', 'lines.json.2', 'stderr', 'stdout']);
     for (const name of ['lines.json', 'lines.json.1', 'lines.json.2'])
       expect(statSync(join(directory, name)).size).toBeLessThan(4_000);
     const kept = await texts(log);

@@ -92,6 +92,8 @@ class Cursor {
 
   async *#restOfFile(): AsyncIterable<string> {
     const buffer = Buffer.alloc(chunkBytes);
+    // The first line makes the file.
+    this.#file ??= this.#tryOpen(this.#generation);
     for (;;) {
       if (this.#file === undefined) return;
       const { bytesRead } = await readAt(this.#file, buffer, 0, chunkBytes, this.#position);
@@ -109,16 +111,20 @@ class Cursor {
     this.close();
     this.#position = 0;
     this.#partial = Buffer.alloc(0);
-    for (let wanted = generation; wanted <= this.#log.generation; wanted++) {
-      const back = this.#log.generation - wanted;
-      if (back >= this.#log.filesMax) continue;
+    for (let wanted = generation; wanted <= this.#log.generation && this.#file === undefined; wanted++) {
       this.#generation = wanted;
-      try {
-        this.#file = openSync(this.#log.storedPath(back), 'r');
-        return;
-      } catch (error) {
-        if (!isMissing(error)) throw error;
-      }
+      this.#file = this.#tryOpen(wanted);
+    }
+  }
+
+  #tryOpen(generation: number): number | undefined {
+    const back = this.#log.generation - generation;
+    if (back >= this.#log.filesMax) return undefined;
+    try {
+      return openSync(this.#log.storedPath(back), 'r');
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw error;
     }
   }
 }

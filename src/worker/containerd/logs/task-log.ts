@@ -34,6 +34,7 @@ interface Source {
 const chunkBytes = 64 * 1024;
 const punchBytes = 4 * 1024 * 1024;
 const blockBytes = 4096;
+const rawNames = { stdout: 'stdout', stderr: 'stderr' } as const satisfies Record<StreamName, string>;
 
 export class TaskLog {
   readonly stdoutPath: string;
@@ -57,9 +58,8 @@ export class TaskLog {
 
   constructor(options: TaskLogOptions) {
     this.#options = options;
-    const raw = join(options.directory, 'raw');
-    this.stdoutPath = join(raw, 'stdout');
-    this.stderrPath = join(raw, 'stderr');
+    this.stdoutPath = join(options.directory, rawNames.stdout);
+    this.stderrPath = join(options.directory, rawNames.stderr);
     this.#sources = [
       { stream: 'stdout', path: this.stdoutPath, offset: 0, punched: 0 },
       { stream: 'stderr', path: this.stderrPath, offset: 0, punched: 0 },
@@ -139,16 +139,17 @@ export class TaskLog {
   }
 
   async #open(): Promise<void> {
-    await mkdir(join(this.#options.directory, 'raw'), { recursive: true, mode: 0o700 });
-    for (const source of this.#sources) await (await open(source.path, 'a', 0o600)).close();
-    await this.#recover();
-    this.#file = await open(this.storedPath(0), 'a', 0o640);
-    this.#sizeBytes = (await this.#file.stat()).size;
-    this.#watcher = watch(join(this.#options.directory, 'raw'), () => this.#loop.trigger());
+    const { directory } = this.#options;
+    const isNew = (await mkdir(directory, { recursive: true, mode: 0o700 })) !== undefined;
+    await Promise.all(this.#sources.map(async ({ path }) => (await open(path, 'a', 0o600)).close()));
+    if (!isNew) await this.#recover();
+    this.#watcher = watch(directory, (_, name) => {
+      if (name === null || isRaw(name)) this.#loop.trigger();
+    });
     this.#watcher.on('error', (error) => {
       this.#options.log.warn('watching a container log', { error: messageOf(error) });
     });
-    this.#loop.trigger();
+    if (!isNew) this.#loop.trigger();
   }
 
   /** Cuts off a torn last line and takes the offsets from the newest lines of each stream. */
@@ -160,6 +161,7 @@ export class TaskLog {
     });
     const whole = data.lastIndexOf(0x0a) + 1;
     if (whole < data.length) await truncate(path, whole);
+    this.#sizeBytes = whole;
     const missing = new Set(this.#sources);
     const lines = data.subarray(0, whole).toString('utf8').split('\n');
     for (let at = lines.length - 1; at >= 0 && missing.size > 0; at--) {
@@ -211,7 +213,9 @@ export class TaskLog {
     }
     if (this.#sizeBytes >= this.#options.fileBytesMax) await this.#rotate();
     const data = Buffer.from(text);
-    await this.#file?.appendFile(data);
+    // Many containers never say a word.
+    this.#file ??= await open(this.storedPath(0), 'a', 0o640);
+    await this.#file.appendFile(data);
     this.#sizeBytes += data.length;
     source.offset = end;
     this.#wake();
@@ -272,10 +276,15 @@ export class TaskLog {
   }
 }
 
+/** One of the two that the shim writes; the others in the folder are ours. */
+function isRaw(name: string): boolean {
+  return name === rawNames.stdout || name === rawNames.stderr;
+}
+
 /** Whether a log was ever kept there. */
 export async function hasLog(directory: string): Promise<boolean> {
   try {
-    await access(join(directory, 'raw'));
+    await access(join(directory, rawNames.stdout));
     return true;
   } catch {
     return false;
