@@ -49,7 +49,9 @@ async function obey({ verb, taskId = '', full = true, desired: told }: Command):
   if (verb === 'sync') return plane.sync(desired, { full });
   const sandbox = desired.sandboxes.get(taskId);
   if (sandbox === undefined) throw new Error(`no sandbox ${taskId}`);
-  return verb === 'wire' ? plane.wire(sandbox, desired) : plane.unwire(sandbox, desired);
+  if (verb === 'unwire') return plane.unwire(sandbox, desired);
+  for (const error of (await plane.wire([sandbox], desired)).values()) throw error;
+  return undefined;
 }
 
 for await (const line of createInterface({ input: process.stdin })) {

@@ -33,7 +33,7 @@ const moody: Kernel = {
   set: (path, value) => kernels.overlay.set(path, value),
 };
 const noNames: Plane = {
-  wire: async () => {},
+  wire: async () => new Map(),
   unwire: async () => {},
   sync: async () => [],
   close: async () => {},

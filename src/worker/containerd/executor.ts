@@ -125,7 +125,7 @@ class Driver implements ContainerdExecutor {
       host,
       images,
       snapshotter,
-      runtime: new Runtime(this.#containerd),
+      runtime: new Runtime(this.#containerd, clock),
       states: new TaskStates(join(stateDir, 'tasks')),
       volumes: new Volumes(join(stateDir, 'volumes')),
       taskFiles: new TaskFiles(stateDir),

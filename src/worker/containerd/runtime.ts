@@ -1,4 +1,5 @@
 /** Single containerd operations on containers, each tolerant of being repeated after a crash in the middle. */
+import { type Clock, sleep } from '../../lib/clock.ts';
 import { ClusterError, isKind, messageOf } from '../../lib/errors.ts';
 import type { Containerd } from './client.ts';
 import { ContainersService } from './gen/containerd/containers.ts';
@@ -24,12 +25,15 @@ const specType = 'types.containerd.io/opencontainers/runtime-spec/1/Spec';
 const runtimeName = 'io.containerd.runc.v2';
 const sigkill = 9;
 const zeroTimeSeconds = -62_135_596_800;
+const shimEndDelaysMs = [10, 30, 100, 300, 1_000, 2_000] as const;
 
 export class Runtime {
   readonly #containerd: Containerd;
+  readonly #clock: Clock;
 
-  constructor(containerd: Containerd) {
+  constructor(containerd: Containerd, clock: Clock) {
     this.#containerd = containerd;
+    this.#clock = clock;
   }
 
   /**
@@ -65,7 +69,8 @@ export class Runtime {
   /** The process as containerd knows it; undefined = there is none. */
   async process(id: string): Promise<Process | undefined> {
     try {
-      return (await this.#containerd.call(TasksService.get, { containerId: id, execId: '' })).process;
+      return (await this.#overShimsEnd(() => this.#containerd.call(TasksService.get, { containerId: id, execId: '' })))
+        .process;
     } catch (error) {
       if (isKind(error, 'not_found')) return undefined;
       throw error;
@@ -87,12 +92,13 @@ export class Runtime {
 
   /** To the first process, or to all of the container's. Gone already = fine. */
   async kill(id: string, signal: number, all: boolean): Promise<void> {
-    await tolerate(this.#containerd.call(TasksService.kill, { containerId: id, execId: '', signal, all }));
+    const request = { containerId: id, execId: '', signal, all };
+    await tolerate(this.#overShimsEnd(() => this.#containerd.call(TasksService.kill, request)));
   }
 
   /** Frees the shim. The process must have ended or never started. */
   async deleteTask(id: string): Promise<void> {
-    await tolerate(this.#containerd.call(TasksService.delete, { containerId: id }));
+    await tolerate(this.#overShimsEnd(() => this.#containerd.call(TasksService.delete, { containerId: id })));
   }
 
   /** The task first: without its record a running one could not be reached any more. */
@@ -130,7 +136,24 @@ export class Runtime {
   }
 
   async #ended(id: string): Promise<void> {
-    await tolerate(this.#containerd.call(TasksService.wait, { containerId: id, execId: '' }, { timeoutMs: 10_000 }));
+    const wait = () => this.#containerd.call(TasksService.wait, { containerId: id, execId: '' }, { timeoutMs: 10_000 });
+    await tolerate(this.#overShimsEnd(wait));
+  }
+
+  /**
+   * A shim ends when its container is deleted. Whoever speaks with it in that moment, because two saw the container's end, is told
+   * that the connection is closed, and a little later that there is no such task.
+   */
+  async #overShimsEnd<T>(call: () => Promise<T>): Promise<T> {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await call();
+      } catch (error) {
+        const delayMs = shimEndDelaysMs[attempt];
+        if (delayMs === undefined || !/ttrpc: closed/.test(messageOf(error))) throw error;
+        await sleep(this.#clock, delayMs);
+      }
+    }
   }
 
   async #createRecord(wanted: NewContainer): Promise<void> {

@@ -18,7 +18,9 @@ class ScriptedPlane implements Plane {
   next: () => Promise<readonly NetworkProblem[]> = async () => [];
   isBehind = false;
 
-  async wire(): Promise<void> {}
+  async wire() {
+    return new Map();
+  }
   async unwire(): Promise<void> {}
   sync({ state }: { readonly state: NetworkState }, how?: { readonly full: boolean }) {
     this.syncs.push({ version: state.version, full: how?.full ?? true });

@@ -6,6 +6,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Cancel, Clock } from '../../lib/clock.ts';
+import { deferred } from '../../lib/deferred.ts';
 import { ClusterError, messageOf } from '../../lib/errors.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Random } from '../../lib/random.ts';
@@ -16,9 +17,9 @@ import type { HostPort } from '../../model/ports.ts';
 import { createNamesPlane } from './dns/index.ts';
 import { withNumbers } from './host/hold-port.ts';
 import { createHostPlane } from './host/index.ts';
-import { addNetns, listNetns, netnsPath, removeNetns } from './netns.ts';
+import { addAllNetns, addNetns, listNetns, netnsPath, removeNetns } from './netns.ts';
 import { createOverlayPlane } from './overlay/index.ts';
-import type { Desired, Plane, SandboxRecord } from './planes.ts';
+import { allFailed, type Desired, type Failures, failuresOf, type Plane, type SandboxRecord } from './planes.ts';
 import type { NetworkDriver, Sandbox, SandboxRequest } from './port.ts';
 import { SandboxRecords, StateFile, type StoredSandbox } from './records.ts';
 import { taskFiles } from './task-files.ts';
@@ -48,6 +49,17 @@ const retryMinMs = 1_000;
 const retryMaxMs = 60_000;
 const problemsMax = 100;
 const problemLengthMax = 500;
+
+/** So many containers share the programs that are started for them; the first of them waits for the last. */
+const attachesAtATime = 8;
+
+interface Attach {
+  readonly request: SandboxRequest;
+  readonly self: SelfRecord | undefined;
+  readonly signal: AbortSignal;
+  readonly resolve: (sandbox: Sandbox) => void;
+  readonly reject: (error: unknown) => void;
+}
 
 interface PendingSync {
   full: boolean;
@@ -85,6 +97,7 @@ class Driver implements NetworkDriver {
   #queue: Promise<unknown> = Promise.resolve();
   /** Attach and detach of one task, one after the other. */
   readonly #perTask = new Map<string, Promise<unknown>>();
+  readonly #attaches: Attach[] = [];
   /** Attaches that wait for the managers' word, by task. */
   readonly #waiting = new Map<string, { check: () => void; abort: (reason: ClusterError) => void }>();
   #pending: PendingSync | undefined;
@@ -112,8 +125,7 @@ class Driver implements NetworkDriver {
     return this.#serially(request.taskId, async () => {
       if (request.mode === 'host') return this.#attachHost(request);
       const self = request.mode === 'own' ? await this.#known(request, signal) : undefined;
-      if (signal.aborted) throw cancelled(signal.reason);
-      return this.#exclusively(() => this.#attach(request, self));
+      return this.#attachSoon({ request, self, signal });
     });
   }
 
@@ -185,22 +197,62 @@ class Driver implements NetworkDriver {
     return { taskId, netnsPath: '', ports: [], ...(await this.#writeFiles(request, undefined)) };
   }
 
-  async #attach(request: SandboxRequest, self: SelfRecord | undefined): Promise<Sandbox> {
+  /** Whoever comes while the kernel is being changed is served together with the others who wait. */
+  #attachSoon(attach: Omit<Attach, 'resolve' | 'reject'>): Promise<Sandbox> {
+    const { promise, resolve, reject } = deferred<Sandbox>();
+    this.#attaches.push({ ...attach, resolve, reject });
+    if (this.#attaches.length === 1) void this.#exclusively(() => this.#attachWaiting());
+    return promise;
+  }
+
+  async #attachWaiting(): Promise<void> {
+    const turn = this.#attaches.splice(0, attachesAtATime);
+    if (this.#attaches.length > 0) void this.#exclusively(() => this.#attachWaiting());
+    const opened: { readonly attach: Attach; readonly record: SandboxRecord }[] = [];
+    for (const attach of turn) {
+      await this.#open(attach).then((record) => opened.push({ attach, record }), attach.reject);
+    }
+    const records = opened.map(({ record }) => record);
+    const failed = new Map(await this.#addNamespaces(records));
+    const wirable = records.filter(({ taskId }) => !failed.has(taskId));
+    const unwired = await this.#wire(wirable).catch((error: unknown) => allFailed(wirable, error));
+    for (const [taskId, error] of unwired) failed.set(taskId, error);
+    await Promise.all(
+      opened.map(async ({ attach, record }) => {
+        if (failed.has(record.taskId)) return;
+        await this.#writeFiles(attach.request, record.gateway).then(
+          (paths) => attach.resolve(sandboxOf(record, paths)),
+          (error: unknown) => failed.set(record.taskId, error),
+        );
+      }),
+    );
+    for (const { attach, record } of opened) {
+      if (!failed.has(record.taskId)) continue;
+      await this.#detach(record).catch((error: unknown) => this.#warn(record.taskId, error));
+      attach.reject(failed.get(record.taskId));
+    }
+  }
+
+  /** The record on disk. */
+  async #open({ request, self, signal }: Attach): Promise<SandboxRecord> {
+    if (signal.aborted) throw cancelled(signal.reason);
+    if (this.#closed) throw closing();
     const existing = this.#sandboxes.get(request.taskId);
     if (existing !== undefined && (existing.mode === 'host' || !sameRequest(existing, request, self))) {
       if (existing.mode !== 'host') await this.#detach(existing);
       this.#sandboxes.delete(request.taskId);
     }
-    const record = this.#desired().sandboxes.get(request.taskId) ?? (await this.#record(request, self));
+    return this.#desired().sandboxes.get(request.taskId) ?? (await this.#record(request, self));
+  }
+
+  /** Of those whose plane does not make it on the way. */
+  async #addNamespaces(records: readonly SandboxRecord[]): Promise<Failures> {
+    const needed = records.filter(({ mode, attachments }) => mode === 'none' || attachments.length > 0);
     try {
-      // The host's plane makes it with the link: one program less to wait for. Others must find it.
-      if (record.mode === 'none' || record.attachments.length > 0) await addNetns(record.netns);
-      await this.#wire(record);
-      const paths = await this.#writeFiles(request, record.gateway);
-      return sandboxOf(record, paths);
-    } catch (error) {
-      await this.#detach(record);
-      throw error;
+      await addAllNetns(needed.map(({ netns }) => netns));
+      return new Map();
+    } catch {
+      return failuresOf(needed, ({ netns }) => addNetns(netns));
     }
   }
 
@@ -238,10 +290,11 @@ class Driver implements NetworkDriver {
     );
   }
 
-  async #wire(record: SandboxRecord): Promise<void> {
+  async #wire(records: readonly SandboxRecord[]): Promise<Failures> {
+    if (records.length === 0) return new Map();
     const desired = this.#desired();
-    const results = await Promise.allSettled(this.#planes().map((plane) => plane.wire(record, desired)));
-    for (const result of results) if (result.status === 'rejected') throw result.reason;
+    const results = await Promise.all(this.#planes().map((plane) => plane.wire(records, desired)));
+    return new Map(results.toReversed().flatMap((failed) => [...failed]));
   }
 
   /** Whatever can not be taken away now is garbage for the next full sync. */
@@ -249,11 +302,15 @@ class Driver implements NetworkDriver {
     const desired = this.#desired();
     for (const plane of this.#planes().toReversed()) {
       await plane.unwire(record, desired).catch((error: unknown) => {
-        this.#options.log.warn('taking away the network of a task', { task: record.taskId, error: messageOf(error) });
+        this.#warn(record.taskId, error);
         this.#scheduleRetry();
       });
     }
     await removeNetns([record.netns]);
+  }
+
+  #warn(task: string, error: unknown): void {
+    this.#options.log.warn('taking away the network of a task', { task, error: messageOf(error) });
   }
 
   async #detach(record: SandboxRecord): Promise<void> {

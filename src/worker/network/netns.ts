@@ -50,6 +50,12 @@ export async function addNetns(name: string): Promise<boolean> {
   return true;
 }
 
+/** Makes those that are not there, with one program; when it fails some of them may be there. */
+export async function addAllNetns(names: readonly string[]): Promise<void> {
+  const vacant = (await Promise.all(names.map(async (name) => ((await isVacant(name)) ? [name] : [])))).flat();
+  if (vacant.length > 0) await run('ip', ['-batch', '-'], vacant.map((name) => `netns add ${name}\n`).join(''));
+}
+
 /** Missing is fine. Processes in it keep it alive without a name: they have to end first. */
 export async function removeNetns(names: readonly string[]): Promise<void> {
   const present = await Promise.all(names.map(async (name) => ((await isNetns(name)) ? [name] : [])));

@@ -35,12 +35,16 @@ export interface SyncOptions {
   readonly full: boolean;
 }
 
+/** By task id. */
+export type Failures = ReadonlyMap<string, unknown>;
+
 export interface Plane {
   /**
-   * Makes this sandbox's share; its namespace exists, `desired` includes it, and every network it is on is known. Idempotent, also
-   * after a kill in the middle. Errors end the attach.
+   * Makes the share of these sandboxes; `desired` includes them, and every network they are on is known. The namespace exists, except of one
+   * that is on no network: the host's part makes it. Idempotent, also after a kill in the middle. Answers with the errors, each of
+   * which ends the attach of its task; never throws.
    */
-  wire(sandbox: SandboxRecord, desired: Desired): Promise<void>;
+  wire(sandboxes: readonly SandboxRecord[], desired: Desired): Promise<Failures>;
   /** Takes this sandbox's share away; parts that are missing are fine. Its namespace is deleted after this. */
   unwire(sandbox: SandboxRecord, desired: Desired): Promise<void>;
   /**
@@ -57,4 +61,19 @@ export interface Plane {
   close(): Promise<void>;
   /** Removes all of it. */
   destroy(): Promise<void>;
+}
+
+/** Calls `work` for each, all at once; answers with those that failed. */
+export async function failuresOf<T extends { readonly taskId: string }>(
+  all: readonly T[],
+  work: (one: T) => Promise<unknown>,
+): Promise<Failures> {
+  const results = await Promise.allSettled(all.map(async (one) => work(one)));
+  return new Map(
+    results.flatMap((result, at) => (result.status === 'rejected' ? [[all[at]?.taskId ?? '', result.reason]] : [])),
+  );
+}
+
+export function allFailed(all: readonly { readonly taskId: string }[], error: unknown): Failures {
+  return new Map(all.map(({ taskId }) => [taskId, error]));
 }

@@ -9,7 +9,7 @@ import type { Log } from '../../../lib/log.ts';
 import { fraction, type Random } from '../../../lib/random.ts';
 import type { NetworkProblem } from '../../../model/objects.ts';
 import { dnsPort, gatewayAddress } from '../host/names.ts';
-import type { Desired, Plane, SandboxRecord, SyncOptions } from '../planes.ts';
+import { allFailed, type Desired, type Failures, type Plane, type SandboxRecord, type SyncOptions } from '../planes.ts';
 import { Link } from './link.ts';
 import { type Listen, protocolVersion } from './protocol.ts';
 import { Deriver, type NameRecords } from './records.ts';
@@ -67,12 +67,14 @@ class NamesPlane implements Plane {
   }
 
   /** A container that is on no network knows no names of the cluster: it starts all the same, and `sync` tells what is wrong. */
-  async wire({ attachments }: SandboxRecord, desired: Desired): Promise<void> {
-    const problem = await this.#bring(desired).catch((error: unknown) => {
-      if (attachments.length > 0) throw error;
-      return undefined;
-    });
-    if (problem !== undefined && attachments.length > 0) throw new ClusterError('unavailable', problem);
+  async wire(sandboxes: readonly SandboxRecord[], desired: Desired): Promise<Failures> {
+    const onNetworks = sandboxes.filter(({ attachments }) => attachments.length > 0);
+    try {
+      const problem = await this.#bring(desired);
+      return problem === undefined ? new Map() : allFailed(onNetworks, new ClusterError('unavailable', problem));
+    } catch (error) {
+      return allFailed(onNetworks, error);
+    }
   }
 
   async unwire(sandbox: SandboxRecord, desired: Desired): Promise<void> {

@@ -41,8 +41,8 @@ export function routeLine({ name, address }: GatewayLink): string {
   return `route replace ${address}/32 dev ${name} proto ${routeProtocol}`;
 }
 
-/** Lines for `ip -batch -` on the host. `isNew`: the container's namespace is not there yet. */
-function hostLines(link: GatewayLink, { mtu, isNew }: Wiring): readonly string[] {
+/** Lines for `ip -batch -` on the host. */
+function hostLines({ link, isNew }: Wiring, mtu: number): readonly string[] {
   const { name, netns, gateway, alias } = link;
   return [
     ...(isNew ? [`netns add ${netns}`] : []),
@@ -85,22 +85,34 @@ function containerLines({ address, gateway, internal }: GatewayLink): readonly s
 }
 
 export interface Wiring {
-  readonly mtu: number;
+  readonly link: GatewayLink;
+  /** The container's namespace is not there yet. */
   readonly isNew: boolean;
 }
 
-/** For `sh -c`, with the path of the container's namespace as `$1`: the host's side, then the container's. */
-export function wiringScript(link: GatewayLink, wiring: Wiring): string {
-  const settings = [...hostSettings(link)].map(([path, value]) => {
-    const file = `/proc/sys/net/${path}`;
-    return `if [ -e ${file} ]; then echo ${value} > ${file} || exit 1; fi`;
-  });
-  return [...fed('ip -batch -', hostLines(link, wiring)), ...settings, containerWiringScript(link)].join('\n');
+/** For `sh -c`, with the paths of the containers' namespaces as `$1` and so on: the host's side of all links, then each container's. */
+export function wiringScript(wirings: readonly Wiring[], mtu: number): string {
+  const settings = wirings.flatMap(({ link }) => [...hostSettings(link)]);
+  return [
+    ...fed(
+      'ip -batch -',
+      wirings.flatMap((wiring) => hostLines(wiring, mtu)),
+    ),
+    ...settings.map(([path, value]) => {
+      const file = `/proc/sys/net/${path}`;
+      return `if [ -e ${file} ]; then echo ${value} > ${file} || exit 1; fi`;
+    }),
+    ...wirings.flatMap(({ link }, at) => containerSide(link, at + 1)),
+  ].join('\n');
 }
 
 /** The container's side alone; doing it again changes nothing. */
 export function containerWiringScript(link: GatewayLink): string {
-  return fed(`exec nsenter --net="$1" sh -c '${containerScript}'`, containerLines(link)).join('\n');
+  return containerSide(link, 1).join('\n');
+}
+
+function containerSide(link: GatewayLink, argument: number): readonly string[] {
+  return fed(`nsenter --net="\${${argument}}" sh -c '${containerScript}'`, containerLines(link));
 }
 
 /** A command with lines on its standard input; the script ends when it fails. */

@@ -5,17 +5,25 @@ import type { Log } from '../../../lib/log.ts';
 import { contains, parseBlock } from '../../../model/ip.ts';
 import type { NetworkState, SelfRecord } from '../../../model/network.ts';
 import type { NetworkProblem } from '../../../model/objects.ts';
-import type { Desired, Plane, SandboxRecord, SyncOptions } from '../planes.ts';
+import {
+  allFailed,
+  type Desired,
+  type Failures,
+  failuresOf,
+  type Plane,
+  type SandboxRecord,
+  type SyncOptions,
+} from '../planes.ts';
 import { StaleConnections } from './conntrack.ts';
 import { removeAccepts, syncFirewalls } from './firewall.ts';
 import { isMissing, type Kernel } from './kernel.ts';
-import { gatewayLink, isInternal } from './link.ts';
+import { type GatewayLink, gatewayLink, isInternal } from './link.ts';
 import { canonical, dnsPort, gatewayAddress, linkName, linkPrefix, tableName } from './names.ts';
 import { changeOf, type TablePlan, type TableView, withoutTable } from './nft.ts';
 import { type HostView, observeHost, observeTable } from './observe.ts';
 import { type HostPlan, innerMtu, overlapProblems, planHost } from './plan.ts';
 import { listenersOf, PublishedPorts } from './published.ts';
-import { removeHost, syncHost, wireLink } from './sync.ts';
+import { removeHost, syncHost, wireNewLinks } from './sync.ts';
 import { hostTable, hostTable6 } from './table.ts';
 
 export interface PlaneOptions {
@@ -53,30 +61,50 @@ export class HostPlane implements Plane {
     this.#stale = new StaleConnections(kernel, options);
   }
 
-  async wire(sandbox: SandboxRecord, desired: Desired): Promise<void> {
-    if (sandbox.mode === 'none') {
-      await this.#kernel.change('ip', ['-netns', sandbox.netns, 'link', 'set', 'lo', 'up']);
-      return;
-    }
+  async wire(sandboxes: readonly SandboxRecord[], desired: Desired): Promise<Failures> {
+    const alone = sandboxes.filter(({ mode }) => mode === 'none');
+    const own = sandboxes.filter(({ mode }) => mode === 'own');
+    const failed = await failuresOf(alone, ({ netns }) =>
+      this.#kernel.change('ip', ['-netns', netns, 'link', 'set', 'lo', 'up']),
+    );
+    return new Map([...failed, ...(await this.#wireOwn(own, desired).catch((error) => allFailed(own, error)))]);
+  }
+
+  async #wireOwn(sandboxes: readonly SandboxRecord[], desired: Desired): Promise<Failures> {
+    if (sandboxes.length === 0) return new Map();
     const { self } = desired.state;
     if (self === undefined) throw new ClusterError('unavailable', 'this node has no place in the network yet');
-    const link = gatewayLink(sandbox, gatewayAddress(self.gatewaySubnet), this.#internalTasks(desired));
-    if (link === undefined) {
-      throw new ClusterError('internal', `the sandbox of task ${sandbox.taskId} has no gateway address`);
+    if (this.#synced === undefined) await this.sync(without(sandboxes, desired), { full: true });
+    const failed = new Map<string, unknown>();
+    const links: GatewayLink[] = [];
+    for (const sandbox of sandboxes) {
+      try {
+        const link = gatewayLink(sandbox, gatewayAddress(self.gatewaySubnet), this.#internalTasks(desired));
+        if (link === undefined) throw new ClusterError('internal', `task ${sandbox.taskId} has no gateway address`);
+        await this.#ports.takeForTask(sandbox, desired);
+        links.push(link);
+      } catch (error) {
+        failed.set(sandbox.taskId, error);
+      }
     }
-    await this.#ports.takeForTask(sandbox, desired);
-    if (this.#synced === undefined) await this.sync(desired, { full: true });
-    await wireLink(this.#kernel, link, { mtu: this.#mtu, addsNetns: true });
-    this.#wired.set(link.name, link.alias);
-    if (link.internal || sandbox.hostPorts.length > 0) await this.#syncTables(self, desired);
+    for (const [taskId, error] of await wireNewLinks(this.#kernel, links, this.#mtu)) failed.set(taskId, error);
+    const wired = links.filter(({ taskId }) => !failed.has(taskId));
+    for (const { name, alias } of wired) this.#wired.set(name, alias);
+    const guarded = wired.filter(
+      ({ taskId, internal }) => internal || (desired.sandboxes.get(taskId)?.hostPorts.length ?? 0) > 0,
+    );
+    if (guarded.length > 0) {
+      await this.#syncTables(self, desired).catch((error: unknown) => {
+        for (const { taskId } of guarded) failed.set(taskId, error);
+      });
+    }
+    return failed;
   }
 
   async unwire(sandbox: SandboxRecord, desired: Desired): Promise<void> {
     if (sandbox.mode === 'none') return;
     const { self } = desired.state;
-    const sandboxes = new Map(desired.sandboxes);
-    sandboxes.delete(sandbox.taskId);
-    if (self !== undefined && this.#synced !== undefined) await this.#syncTables(self, { ...desired, sandboxes });
+    if (self !== undefined && this.#synced !== undefined) await this.#syncTables(self, without([sandbox], desired));
     await this.#ports.releaseOfTask(sandbox.taskId);
     this.#wired.delete(linkName(sandbox.taskId));
     try {
@@ -223,6 +251,12 @@ const conntrackMissing: NetworkProblem = {
   message:
     'conntrack is not installed: connections to tasks that are gone hang until they time out: apt-get install conntrack',
 };
+
+function without(gone: readonly SandboxRecord[], desired: Desired): Desired {
+  const sandboxes = new Map(desired.sandboxes);
+  for (const { taskId } of gone) sandboxes.delete(taskId);
+  return { ...desired, sandboxes };
+}
 
 /** Of everything but links. */
 function digestOf({ gateway, ingress, routes, rules, forwarding, neighbours }: HostPlan): string {

@@ -3,6 +3,7 @@ import { messageOf } from '../../../lib/errors.ts';
 import { ingressVni } from '../../../model/network.ts';
 import type { NetworkProblem } from '../../../model/objects.ts';
 import { isVacant, netnsPath } from '../netns.ts';
+import type { Failures } from '../planes.ts';
 import { isMissing, type Kernel } from './kernel.ts';
 import { containerWiringScript, type GatewayLink, hostSettings, routeLine, wiringScript } from './link.ts';
 import { containerLink, ingressLink, loopbackLabel, routeProtocol } from './names.ts';
@@ -40,19 +41,45 @@ export async function syncHost(
 }
 
 /**
- * Makes the link, and with `addsNetns` its container's namespace if that is not there; a link for something else is made anew, of one
- * that is there the container's side is completed. One program is started from here: a container waits for it, and each start costs a
- * process of this size milliseconds.
+ * Makes links, and their containers' namespaces where they are not there. One program is started for all: containers wait for it, and
+ * each start costs a process of this size milliseconds. Where that fails each link is made alone.
  */
-export async function wireLink(
-  kernel: Kernel,
-  link: GatewayLink,
-  { mtu, addsNetns }: { readonly mtu: number; readonly addsNetns: boolean },
-): Promise<void> {
-  const script = (text: string) => kernel.change('sh', ['-c', text, 'sh', netnsPath(link.netns)]);
-  const create = async () => script(wiringScript(link, { mtu, isNew: addsNetns && (await isVacant(link.netns)) }));
+export async function wireNewLinks(kernel: Kernel, links: readonly GatewayLink[], mtu: number): Promise<Failures> {
+  if (links.length > 1) {
+    const isDone = await runWiring(kernel, links, { mtu, addsNetns: true }).then(
+      () => true,
+      () => false,
+    );
+    if (isDone) return new Map();
+  }
+  const failed = new Map<string, unknown>();
+  for (const link of links) {
+    await wireLink(kernel, link, { mtu, addsNetns: true }).catch((error: unknown) => failed.set(link.taskId, error));
+  }
+  return failed;
+}
+
+interface HowToWire {
+  readonly mtu: number;
+  /** Containers' namespaces are made where they are not there. */
+  readonly addsNetns: boolean;
+}
+
+async function runWiring(kernel: Kernel, links: readonly GatewayLink[], { mtu, addsNetns }: HowToWire): Promise<void> {
+  const wirings = await Promise.all(
+    links.map(async (link) => ({ link, isNew: addsNetns && (await isVacant(link.netns)) })),
+  );
+  await runScript(kernel, wiringScript(wirings, mtu), links);
+}
+
+async function runScript(kernel: Kernel, text: string, links: readonly GatewayLink[]): Promise<void> {
+  await kernel.change('sh', ['-c', text, 'sh', ...links.map(({ netns }) => netnsPath(netns))]);
+}
+
+/** A link for something else is made anew, of one that is there the container's side is completed. */
+async function wireLink(kernel: Kernel, link: GatewayLink, how: HowToWire): Promise<void> {
   try {
-    await create();
+    await runWiring(kernel, [link], how);
   } catch (error) {
     if (!/File exists/.test(messageOf(error))) throw error;
     const [held] = JSON.parse(await kernel.read('ip', ['-j', 'link', 'show', 'dev', link.name])) as {
@@ -60,11 +87,11 @@ export async function wireLink(
     }[];
     if (held?.ifalias === link.alias) {
       await setAll(kernel, hostSettings(link));
-      await script(containerWiringScript(link));
+      await runScript(kernel, containerWiringScript(link), [link]);
       return;
     }
     await kernel.change('ip', ['link', 'delete', link.name]);
-    await create();
+    await runWiring(kernel, [link], how);
   }
 }
 

@@ -11,7 +11,14 @@ import type { NetworkRecord, SelfRecord } from '../../../model/network.ts';
 import type { NetworkAddresses, NetworkProblem } from '../../../model/objects.ts';
 import { createKernel, type Kernel } from '../host/kernel.ts';
 import { addNetns, isNetns, listNetns, removeNetns } from '../netns.ts';
-import type { Desired, Plane, SandboxRecord, SyncOptions } from '../planes.ts';
+import {
+  type Desired,
+  type Failures,
+  failuresOf,
+  type Plane,
+  type SandboxRecord,
+  type SyncOptions,
+} from '../planes.ts';
 import { changesOf, isEmpty } from './changes.ts';
 import { ConnectionCleaner } from './connections.ts';
 import { linkOf, wireLink } from './lan.ts';
@@ -70,18 +77,24 @@ class OverlayPlane implements Plane {
     return this.#isBehind;
   }
 
-  async wire(sandbox: SandboxRecord, desired: Desired): Promise<void> {
-    if (sandbox.attachments.length === 0) return;
-    const self = selfOf(desired);
-    const work = sandbox.attachments.map((attachment, index) => {
-      const network = desired.state.networks.get(attachment.networkId);
-      if (network === undefined) throw unknownNetwork(attachment);
-      return network.driver === 'overlay'
-        ? this.#bring(network, self, desired)
-        : wireLink(this.#kernel, linkOf(sandbox, network, index));
+  /** A network is brought up to date once for all of them. */
+  async wire(sandboxes: readonly SandboxRecord[], desired: Desired): Promise<Failures> {
+    const bringing = new Map<string, Promise<void>>();
+    const bring = (network: NetworkRecord) => {
+      const work = bringing.get(network.id) ?? this.#bring(network, selfOf(desired), desired);
+      bringing.set(network.id, work);
+      return work;
+    };
+    return failuresOf(sandboxes, async (sandbox) => {
+      const work = sandbox.attachments.map(async (attachment, index) => {
+        const network = desired.state.networks.get(attachment.networkId);
+        if (network === undefined) throw unknownNetwork(attachment);
+        if (network.driver === 'overlay') await bring(network);
+        else await wireLink(this.#kernel, linkOf(sandbox, network, index));
+      });
+      const results = await Promise.allSettled(work);
+      for (const result of results) if (result.status === 'rejected') throw result.reason;
     });
-    const results = await Promise.allSettled(work);
-    for (const result of results) if (result.status === 'rejected') throw result.reason;
   }
 
   async unwire(sandbox: SandboxRecord): Promise<void> {
