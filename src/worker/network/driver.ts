@@ -21,8 +21,8 @@ import { addAllNetns, addNetns, listNetns, netnsPath, removeNetns } from './netn
 import { createOverlayPlane } from './overlay/index.ts';
 import { allFailed, type Desired, type Failures, failuresOf, type Plane, type SandboxRecord } from './planes.ts';
 import type { NetworkDriver, Sandbox, SandboxRequest } from './port.ts';
-import { SandboxRecords, StateFile, type StoredSandbox } from './records.ts';
-import { taskFiles } from './task-files.ts';
+import { SandboxRecords, StateFile, type StoredSandbox, type TaskFilePaths } from './records.ts';
+import { type HostFiles, taskFiles } from './task-files.ts';
 
 /** Host and overlay networks first, names last: a name should lead to something. */
 export interface Planes {
@@ -192,9 +192,10 @@ class Driver implements NetworkDriver {
   async #attachHost(request: SandboxRequest): Promise<Sandbox> {
     const { taskId } = request;
     const record = { taskId, mode: 'host' } as const;
-    await this.#records.save(record);
+    this.#records.save(record);
     this.#sandboxes.set(taskId, record);
-    return { taskId, netnsPath: '', ports: [], ...(await this.#writeFiles(request, undefined)) };
+    const host = { hosts: await readHostFile('/etc/hosts'), resolvConf: await readHostFile('/etc/resolv.conf') };
+    return { taskId, netnsPath: '', ports: [], ...this.#writeFiles(request, host) };
   }
 
   /** Whoever comes while the kernel is being changed is served together with the others who wait. */
@@ -217,15 +218,15 @@ class Driver implements NetworkDriver {
     const wirable = records.filter(({ taskId }) => !failed.has(taskId));
     const unwired = await this.#wire(wirable).catch((error: unknown) => allFailed(wirable, error));
     for (const [taskId, error] of unwired) failed.set(taskId, error);
-    await Promise.all(
-      opened.map(async ({ attach, record }) => {
-        if (failed.has(record.taskId)) return;
-        await this.#writeFiles(attach.request, record.gateway).then(
-          (paths) => attach.resolve(sandboxOf(record, paths)),
-          (error: unknown) => failed.set(record.taskId, error),
-        );
-      }),
-    );
+    const host = { hosts: '', resolvConf: await readHostFile('/etc/resolv.conf') };
+    for (const { attach, record } of opened) {
+      if (failed.has(record.taskId)) continue;
+      try {
+        attach.resolve(sandboxOf(record, this.#writeFiles(attach.request, host, record.gateway)));
+      } catch (error) {
+        failed.set(record.taskId, error);
+      }
+    }
     for (const { attach, record } of opened) {
       if (!failed.has(record.taskId)) continue;
       await this.#detach(record).catch((error: unknown) => this.#warn(record.taskId, error));
@@ -268,11 +269,11 @@ class Driver implements NetworkDriver {
       hostPorts: self === undefined ? [] : await withNumbers(hostPorts),
       nameservers: dns.nameservers,
     };
-    await this.#records.save(record);
+    this.#records.save(record);
     this.#sandboxes.set(taskId, record);
     if (gateway !== undefined) {
       this.#lastGateway = gateway;
-      await this.#records.saveLastGateway(gateway);
+      this.#records.saveLastGateway(gateway);
     }
     return record;
   }
@@ -323,11 +324,8 @@ class Driver implements NetworkDriver {
     await this.#records.remove(taskId);
   }
 
-  async #writeFiles(request: SandboxRequest, gateway: string | undefined) {
-    const read = (path: string) => readFile(path, 'utf8').catch(() => '');
-    const hosts = request.mode === 'host' ? await read('/etc/hosts') : '';
-    const resolvConf = await read('/etc/resolv.conf');
-    return this.#records.writeFiles(request.taskId, taskFiles(request, { hosts, resolvConf }, gateway));
+  #writeFiles(request: SandboxRequest, host: HostFiles, gateway?: string): TaskFilePaths {
+    return this.#records.writeFiles(request.taskId, taskFiles(request, host, gateway));
   }
 
   /** Resolves once this node has its place and the task's networks are known here. */
@@ -477,6 +475,10 @@ class Driver implements NetworkDriver {
   #namespace(taskId: string): string {
     return `${this.#options.prefix}-${taskId}`;
   }
+}
+
+function readHostFile(path: string): Promise<string> {
+  return readFile(path, 'utf8').catch(() => '');
 }
 
 /**
