@@ -17,7 +17,6 @@ import { parseRegistryAuth } from '../model/registry-auth.ts';
 import { type ContainerdExecutor, createContainerdExecutor } from '../worker/containerd/executor.ts';
 import { createNetworkDriver } from '../worker/network/driver.ts';
 import type { NetworkDriver } from '../worker/network/port.ts';
-import { memoryFolder, privateDirectory } from '../worker/storage/memory.ts';
 import { createFileTaskDb } from '../worker/task-db-file.ts';
 import { ClusterNode } from './cluster-node.ts';
 import type { DaemonOptions } from './daemon-options.ts';
@@ -40,11 +39,8 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
   await mkdir(options.dataDir, { recursive: true, mode: 0o711 });
   await mkdir(dirname(options.socket), { recursive: true });
 
-  const networkDir = join(options.dataDir, 'network');
-  const memory = await memoryFolder(networkDir);
   const network = createNetworkDriver({
-    stateDir: networkDir,
-    ...(memory === undefined ? {} : { recordsDir: await privateDirectory(memory) }),
+    stateDir: join(options.dataDir, 'network'),
     prefix: options.containerdNamespace,
     clock: realClock,
     random: realRandom,

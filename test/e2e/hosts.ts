@@ -9,7 +9,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { memoryFolderName } from '../../src/worker/storage/memory.ts';
+import { memoryFolderName } from '../../src/worker/storage/task-files.ts';
 
 export const projectDir = fileURLToPath(new URL('../..', import.meta.url));
 const tscluster = join(projectDir, 'bin/tscluster');
@@ -436,11 +436,10 @@ async function killAll(matches: (command: string) => boolean): Promise<void> {
   await until('processes gone', 10_000, async () => (ours.some((pid) => matches(commandOf(pid))) ? undefined : true));
 }
 
-/** What killed daemons and shims could not remove themselves: folders in memory, runc's state, empty cgroups. */
+/** What killed daemons and shims could not remove themselves: secrets in memory, runc's state, empty cgroups. */
 async function removeRemains(host: Host): Promise<void> {
-  const folders = ['worker', 'network'].map((part) => memoryFolderName(join(host.dir, 'data', part)));
-  for (const parent of ['/run', '/dev/shm'])
-    for (const folder of folders) rmSync(join(parent, folder), { recursive: true, force: true });
+  const folder = memoryFolderName(join(host.dir, 'data/worker'));
+  for (const parent of ['/run', '/dev/shm']) rmSync(join(parent, folder), { recursive: true, force: true });
   rmSync(`/run/containerd/runc/${host.containerdNamespace}`, { recursive: true, force: true });
   await execute('find', [
     '/sys/fs/cgroup',

@@ -58,11 +58,13 @@ export class ContainerController implements Controller {
 
   async prepare(signal: AbortSignal): Promise<void> {
     if ((await this.#exited()) !== undefined) return;
-    const { runtime, states } = this.#context;
+    const { runtime, states, network } = this.#context;
     const { id } = this.#task;
     const known = await states.container(id);
     const process = known === undefined ? undefined : await runtime.process(id);
-    if (process !== undefined && known !== undefined) return this.#adopt(known, process.pid);
+    // A try that failed after containerd had made the container has taken its network away: it is made anew.
+    const isWhole = process !== undefined && (await network.list()).includes(id);
+    if (isWhole && known !== undefined) return this.#adopt(known, process.pid);
     validateTask(this.#task);
     try {
       const { image, sandbox } = await this.#obtain(signal);
@@ -315,7 +317,8 @@ export class ContainerController implements Controller {
 
   async #exited(): Promise<ExitRecord | undefined> {
     if (!this.#hasLooked) {
-      this.#exit = await this.#context.states.exit(this.#task.id);
+      const exit = await this.#context.states.exit(this.#task.id);
+      this.#exit ??= exit;
       this.#hasLooked = true;
     }
     return this.#exit;

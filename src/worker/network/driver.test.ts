@@ -9,7 +9,8 @@ import { VirtualClock } from '../../lib/testing/virtual-clock.ts';
 import { emptyNetworkState, type NetworkState } from '../../model/network.ts';
 import type { NetworkProblem } from '../../model/objects.ts';
 import { composeDriver, nextAddress } from './driver.ts';
-import type { Plane } from './planes.ts';
+import type { Plane, SandboxRecord } from './planes.ts';
+import type { SandboxRequest } from './port.ts';
 import { decodeState, encodeState } from './records.ts';
 
 /** Notes what it was asked for; a sync ends when it is told to. */
@@ -18,10 +19,19 @@ class ScriptedPlane implements Plane {
   next: () => Promise<readonly NetworkProblem[]> = async () => [];
   isBehind = false;
 
-  async wire() {
-    return new Map();
+  readonly wired: string[][] = [];
+  /** Their wiring fails. */
+  readonly bad = new Set<string>();
+  unwired: string[] = [];
+
+  async wire(sandboxes: readonly SandboxRecord[]) {
+    const ids = sandboxes.map(({ taskId }) => taskId);
+    this.wired.push(ids);
+    return new Map(ids.filter((id) => this.bad.has(id)).map((id) => [id, new Error(`no room for ${id}`)]));
   }
-  async unwire(): Promise<void> {}
+  async unwire({ taskId }: SandboxRecord): Promise<void> {
+    this.unwired.push(taskId);
+  }
   sync({ state }: { readonly state: NetworkState }, how?: { readonly full: boolean }) {
     this.syncs.push({ version: state.version, full: how?.full ?? true });
     return this.next();
@@ -52,6 +62,25 @@ async function eventually(count: number): Promise<void> {
 }
 
 const version = (number: number): NetworkState => ({ ...emptyNetworkState, version: number });
+const self = {
+  nodeId: 'n',
+  underlay: '10.0.0.1',
+  gatewaySubnet: '172.28.1.0/24',
+  ingressAddress: '10.255.0.1',
+  dataPathPort: 4789,
+  gatewayPools: [],
+  ingressPool: '10.255.0.0/16',
+};
+const request = (taskId: string, more: Partial<SandboxRequest> = {}): SandboxRequest => ({
+  taskId,
+  hostname: taskId,
+  mode: 'own',
+  attachments: [],
+  hostPorts: [],
+  dns: { nameservers: [], search: [], options: [] },
+  extraHosts: [],
+  ...more,
+});
 
 beforeEach(() => {
   stateDir = mkdtempSync(join(tmpdir(), 'tsc-driver-'));
@@ -110,18 +139,63 @@ describe('a state', () => {
   });
 
   test('keeps everything on its way through the disk', () => {
-    const self = {
-      nodeId: 'n',
-      underlay: '10.0.0.1',
-      gatewaySubnet: '172.28.1.0/24',
-      ingressAddress: '10.255.0.1',
-      dataPathPort: 4789,
-      gatewayPools: [],
-      ingressPool: '10.255.0.0/16',
-    };
     const endpoint = { taskId: 't', nodeId: 'n', serviceId: 's', names: ['x'], attachments: [], active: true };
     const state = { ...version(3), self, endpoints: new Map([['t', endpoint]]) };
     expect(decodeState(encodeState(state))).toEqual(state);
+  });
+});
+
+describe('containers that come at once', () => {
+  const never = new AbortController().signal;
+
+  test('are wired together, eight at a time, each with an address and ports of its own', async () => {
+    const driver = open();
+    await driver.start();
+    await driver.apply({ ...version(1), self });
+    const hostPorts = [{ protocol: 'tcp', port: 0, target: 80 }] as const;
+    const ids = Array.from({ length: 20 }, (_, at) => `t${at}`);
+    const sandboxes = await Promise.all(ids.map((id) => driver.attach(request(id, { hostPorts }), never)));
+    expect(host.wired.flat().toSorted()).toEqual(ids.toSorted());
+    expect(host.wired.length).toBeLessThanOrEqual(5);
+    expect(Math.max(...host.wired.map(({ length }) => length))).toBe(8);
+    expect(new Set(sandboxes.map(({ gateway }) => gateway)).size).toBe(20);
+    expect(new Set(sandboxes.map(({ ports }) => ports[0]?.PublishedPort)).size).toBe(20);
+    await driver.close();
+  });
+
+  test('fail each for its own reason only, and leave nothing behind', async () => {
+    const driver = open();
+    await driver.start();
+    await driver.apply({ ...version(1), self });
+    host.bad.add('t3');
+    const ids = ['t1', 't2', 't3', 't4'];
+    const results = await Promise.allSettled(ids.map((id) => driver.attach(request(id), never)));
+    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected', 'fulfilled']);
+    expect(results[2]).toMatchObject({ reason: { message: 'no room for t3' } });
+    expect(host.unwired).toEqual(['t3']);
+    expect(await driver.list()).toEqual(['t1', 't2', 't4']);
+    expect(readdirSync(join(stateDir, 'sandboxes')).toSorted()).toEqual(['t1', 't2', 't4']);
+    await driver.close();
+  });
+
+  test('are told so when the driver stops, or nobody wants them any more', async () => {
+    const driver = open();
+    await driver.start();
+    await driver.apply({ ...version(1), self });
+    const gate = deferred<readonly NetworkProblem[]>();
+    host.next = () => gate.promise;
+    const busy = driver.apply({ ...version(2), self });
+    const unwanted = new AbortController();
+    const results = Promise.allSettled([
+      driver.attach(request('t1'), unwanted.signal),
+      driver.attach(request('t2'), never),
+    ]);
+    unwanted.abort();
+    gate.resolve([]);
+    await busy;
+    expect((await results).map(({ status }) => status)).toEqual(['rejected', 'fulfilled']);
+    await driver.close();
+    await expect(driver.attach(request('t3'), never)).rejects.toThrow('the network driver stops');
   });
 });
 

@@ -19,7 +19,15 @@ import { withNumbers } from './host/hold-port.ts';
 import { createHostPlane } from './host/index.ts';
 import { addAllNetns, addNetns, listNetns, netnsPath, removeNetns } from './netns.ts';
 import { createOverlayPlane } from './overlay/index.ts';
-import { allFailed, type Desired, type Failures, failuresOf, type Plane, type SandboxRecord } from './planes.ts';
+import {
+  allFailed,
+  type Desired,
+  type Failures,
+  failuresOf,
+  type Plane,
+  type SandboxRecord,
+  without,
+} from './planes.ts';
 import type { NetworkDriver, Sandbox, SandboxRequest } from './port.ts';
 import { SandboxRecords, StateFile, type StoredSandbox, type TaskFilePaths } from './records.ts';
 import { type HostFiles, taskFiles } from './task-files.ts';
@@ -33,8 +41,6 @@ export interface Planes {
 
 export interface NetworkDriverOptions {
   readonly stateDir: string;
-  /** Where the records of what is in the kernel go, which a restart of the host takes with it: best in memory. Default: `stateDir`. */
-  readonly recordsDir?: string;
   /** Distinguishes several daemons on one machine: prefix of namespaces. Letters, digits, `-`, `_` and `.`. */
   readonly prefix: string;
   readonly clock: Clock;
@@ -109,7 +115,7 @@ class Driver implements NetworkDriver {
   constructor(options: NetworkDriverOptions, planes: (again: () => void) => Planes) {
     this.#options = options;
     this.#parts = planes(() => void this.#requestSync(true));
-    this.#records = new SandboxRecords(options.recordsDir ?? options.stateDir);
+    this.#records = new SandboxRecords(options.stateDir);
     this.#stateFile = new StateFile(options.stateDir, options.clock, options.log);
   }
 
@@ -192,10 +198,10 @@ class Driver implements NetworkDriver {
   async #attachHost(request: SandboxRequest): Promise<Sandbox> {
     const { taskId } = request;
     const record = { taskId, mode: 'host' } as const;
-    this.#records.save(record);
+    await this.#records.save(record);
     this.#sandboxes.set(taskId, record);
     const host = { hosts: await readHostFile('/etc/hosts'), resolvConf: await readHostFile('/etc/resolv.conf') };
-    return { taskId, netnsPath: '', ports: [], ...this.#writeFiles(request, host) };
+    return { taskId, netnsPath: '', ports: [], ...(await this.#writeFiles(request, host)) };
   }
 
   /** Whoever comes while the kernel is being changed is served together with the others who wait. */
@@ -215,18 +221,18 @@ class Driver implements NetworkDriver {
     }
     const records = opened.map(({ record }) => record);
     const failed = new Map(await this.#addNamespaces(records));
-    const wirable = records.filter(({ taskId }) => !failed.has(taskId));
-    const unwired = await this.#wire(wirable).catch((error: unknown) => allFailed(wirable, error));
-    for (const [taskId, error] of unwired) failed.set(taskId, error);
+    const [wirable, broken] = [false, true].map((is) => records.filter(({ taskId }) => failed.has(taskId) === is));
+    for (const [taskId, error] of await this.#wire(wirable ?? [], broken ?? [])) failed.set(taskId, error);
     const host = { hosts: '', resolvConf: await readHostFile('/etc/resolv.conf') };
-    for (const { attach, record } of opened) {
-      if (failed.has(record.taskId)) continue;
-      try {
-        attach.resolve(sandboxOf(record, this.#writeFiles(attach.request, host, record.gateway)));
-      } catch (error) {
-        failed.set(record.taskId, error);
-      }
-    }
+    await Promise.all(
+      opened.map(async ({ attach, record }) => {
+        if (failed.has(record.taskId)) return;
+        await this.#writeFiles(attach.request, host, record.gateway).then(
+          (paths) => attach.resolve(sandboxOf(record, paths)),
+          (error: unknown) => failed.set(record.taskId, error),
+        );
+      }),
+    );
     for (const { attach, record } of opened) {
       if (!failed.has(record.taskId)) continue;
       await this.#detach(record).catch((error: unknown) => this.#warn(record.taskId, error));
@@ -266,16 +272,21 @@ class Driver implements NetworkDriver {
       netns: this.#namespace(taskId),
       ...(gateway === undefined ? {} : { gateway }),
       attachments: self === undefined ? [] : attachments,
-      hostPorts: self === undefined ? [] : await withNumbers(hostPorts),
+      hostPorts: self === undefined ? [] : await withNumbers(hostPorts, this.#hostPorts()),
       nameservers: dns.nameservers,
     };
-    this.#records.save(record);
+    await this.#records.save(record);
     this.#sandboxes.set(taskId, record);
     if (gateway !== undefined) {
       this.#lastGateway = gateway;
-      this.#records.saveLastGateway(gateway);
+      await this.#records.saveLastGateway(gateway);
     }
     return record;
+  }
+
+  /** Of all containers here: some wait for the kernel, and hold theirs not yet. */
+  #hostPorts(): readonly HostPort[] {
+    return [...this.#sandboxes.values()].flatMap((record) => (record.mode === 'host' ? [] : record.hostPorts));
   }
 
   #chooseGateway(subnet: string): string {
@@ -291,11 +302,15 @@ class Driver implements NetworkDriver {
     );
   }
 
-  async #wire(records: readonly SandboxRecord[]): Promise<Failures> {
+  async #wire(records: readonly SandboxRecord[], broken: readonly SandboxRecord[]): Promise<Failures> {
     if (records.length === 0) return new Map();
-    const desired = this.#desired();
-    const results = await Promise.all(this.#planes().map((plane) => plane.wire(records, desired)));
-    return new Map(results.toReversed().flatMap((failed) => [...failed]));
+    const desired = without(broken, this.#desired());
+    try {
+      const results = await Promise.all(this.#planes().map((plane) => plane.wire(records, desired)));
+      return new Map(results.toReversed().flatMap((failed) => [...failed]));
+    } catch (error) {
+      return allFailed(records, error);
+    }
   }
 
   /** Whatever can not be taken away now is garbage for the next full sync. */
@@ -324,7 +339,7 @@ class Driver implements NetworkDriver {
     await this.#records.remove(taskId);
   }
 
-  #writeFiles(request: SandboxRequest, host: HostFiles, gateway?: string): TaskFilePaths {
+  #writeFiles(request: SandboxRequest, host: HostFiles, gateway?: string): Promise<TaskFilePaths> {
     return this.#records.writeFiles(request.taskId, taskFiles(request, host, gateway));
   }
 

@@ -63,6 +63,12 @@ export interface Plane {
   destroy(): Promise<void>;
 }
 
+export function without(gone: readonly { readonly taskId: string }[], desired: Desired): Desired {
+  const sandboxes = new Map(desired.sandboxes);
+  for (const { taskId } of gone) sandboxes.delete(taskId);
+  return { ...desired, sandboxes };
+}
+
 /** Calls `work` for each, all at once; answers with those that failed. */
 export async function failuresOf<T extends { readonly taskId: string }>(
   all: readonly T[],

@@ -2,8 +2,7 @@
  * What the driver keeps on disk: a folder per task, written before the kernel is touched, so that whatever a killed daemon left can be
  * found; and what the managers said last, so that a host that restarts alone gives its containers the same networks.
  */
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Cancel, Clock } from '../../lib/clock.ts';
 import { messageOf } from '../../lib/errors.ts';
@@ -56,25 +55,26 @@ export class SandboxRecords {
     return found;
   }
 
-  /** Here and in `writeFiles` without a turn of the event loop: the folder is in memory, and each turn would cost more than the writing. */
-  save(record: StoredSandbox): void {
+  async save(record: StoredSandbox): Promise<void> {
     const directory = join(this.#directory, record.taskId);
-    mkdirSync(directory, { recursive: true, mode: 0o755 });
+    await mkdir(directory, { recursive: true, mode: 0o755 });
     // Not by renaming: `load` knows a part from the whole, and files that come and go make the file system search for free ones.
-    writeFileSync(join(directory, 'sandbox.json'), JSON.stringify(record), { mode: 0o600 });
+    await writeFile(join(directory, 'sandbox.json'), JSON.stringify(record), { mode: 0o600 });
   }
 
   remove(taskId: string): Promise<void> {
     return removeTree(join(this.#directory, taskId));
   }
 
-  writeFiles(taskId: string, texts: TaskFileTexts): TaskFilePaths {
+  async writeFiles(taskId: string, texts: TaskFileTexts): Promise<TaskFilePaths> {
     const path = (name: string) => join(this.#directory, taskId, name);
     const paths = { hostsPath: path('hosts'), resolvConfPath: path('resolv.conf'), hostnamePath: path('hostname') };
     // Bind-mounted into the container: a rename would leave it with the old file.
-    writeFileSync(paths.hostsPath, texts.hosts, { mode: 0o644 });
-    writeFileSync(paths.resolvConfPath, texts.resolvConf, { mode: 0o644 });
-    writeFileSync(paths.hostnamePath, texts.hostname, { mode: 0o644 });
+    await Promise.all([
+      writeFile(paths.hostsPath, texts.hosts, { mode: 0o644 }),
+      writeFile(paths.resolvConfPath, texts.resolvConf, { mode: 0o644 }),
+      writeFile(paths.hostnamePath, texts.hostname, { mode: 0o644 }),
+    ]);
     return paths;
   }
 
@@ -84,8 +84,8 @@ export class SandboxRecords {
   }
 
   /** In place: without it, or with a part of it, addresses begin at the first again. */
-  saveLastGateway(address: string): void {
-    writeFileSync(this.#lastPath, `${address}\n`, { mode: 0o600 });
+  async saveLastGateway(address: string): Promise<void> {
+    await writeFile(this.#lastPath, `${address}\n`, { mode: 0o600 });
   }
 
   async clear(): Promise<void> {

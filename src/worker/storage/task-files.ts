@@ -5,13 +5,13 @@
  */
 
 import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { chmod, chown, mkdir, readdir, rmdir, writeFile } from 'node:fs/promises';
+import { chmod, chown, lstat, mkdir, readdir, rmdir, statfs, writeFile } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import { ClusterError } from '../../lib/errors.ts';
 import type { FileTarget } from '../../model/spec.ts';
 import { isMissing, removeTree } from './files.ts';
-import { isMemory, memoryFolder, privateDirectory } from './memory.ts';
 
 export interface TaskFile {
   readonly kind: 'secret' | 'config';
@@ -26,6 +26,8 @@ export interface FileMount {
   readonly destination: string;
 }
 
+const tmpfsMagic = 0x01021994;
+const ramfsMagic = 0x858458f6;
 const defaultMode = 0o444;
 
 export class TaskFiles {
@@ -97,14 +99,38 @@ function idOf(text: string | undefined, entry: TaskFile): number {
   throw new ClusterError('invalid', `${entry.kind} ${entry.name}: invalid owner "${text ?? ''}"`);
 }
 
-/** The folder of secrets; where no file system is in memory, one is mounted. */
+/** The folder on a shared tmpfs that holds a daemon's secrets: one per state directory. */
+export function memoryFolderName(stateDir: string): string {
+  return `tscluster-${createHash('sha256').update(stateDir).digest('hex').slice(0, 16)}`;
+}
+
 async function placeInMemory(stateDir: string): Promise<string> {
-  const shared = await memoryFolder(stateDir);
-  if (shared !== undefined) return shared;
+  const name = memoryFolderName(stateDir);
+  for (const parent of ['/run', '/dev/shm']) if (await isMemory(parent)) return join(parent, name);
   const mounted = join(stateDir, 'secrets');
   await mkdir(mounted, { recursive: true, mode: 0o700 });
   if (!(await isMemory(mounted))) await mountTmpfs(mounted);
   return mounted;
+}
+
+async function isMemory(path: string): Promise<boolean> {
+  try {
+    const { type } = await statfs(path);
+    return type === tmpfsMagic || type === ramfsMagic;
+  } catch {
+    return false;
+  }
+}
+
+/** /dev/shm is open to everyone: what is there must be ours before anything secret goes in. */
+async function privateDirectory(path: string): Promise<string> {
+  await mkdir(path, { recursive: true, mode: 0o700 });
+  const stats = await lstat(path);
+  if (!stats.isDirectory() || stats.uid !== process.getuid?.()) {
+    throw new ClusterError('permission_denied', `${path} belongs to someone else: secrets cannot be kept there`);
+  }
+  await chmod(path, 0o700);
+  return path;
 }
 
 async function mountTmpfs(path: string): Promise<void> {

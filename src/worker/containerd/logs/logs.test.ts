@@ -1,4 +1,4 @@
-import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -124,6 +124,39 @@ describe('a task log', () => {
     expect(new Set(kept).size).toBe(kept.length);
     expect(kept).not.toContain('early\n');
     expect(readFileSync(join(directory, 'lines.json'), 'utf8')).not.toContain('torn');
+  });
+
+  test.each([
+    ['emptied', (path: string) => truncateSync(path)],
+    ['taken away', (path: string) => rmSync(path)],
+  ])('a kill inside a rotation, with the newest file %s, costs its lines at most; none is doubled', async (_, kill) => {
+    const old = open(500);
+    await old.open();
+    appendFileSync(old.stderrPath, 'early\n');
+    for (let at = 0; at < 30; at++) {
+      appendFileSync(old.stdoutPath, `line ${at}\n`);
+      if (at % 5 === 4) await drained(old, `line ${at}\n`);
+    }
+    await old.close();
+    const before = await texts(old);
+    const newest = join(directory, 'lines.json');
+    const lost = new Set(
+      readFileSync(newest, 'utf8')
+        .match(/line \d+/g)
+        ?.map((line) => `${line}\n`),
+    );
+    expect(lost.size).toBeLessThan(before.length);
+    kill(newest);
+    appendFileSync(old.stdoutPath, 'after\n');
+    const next = open(500);
+    await next.finish();
+    const kept = await texts(next);
+    // What only the lost file had is in the raw file still, and read again: in its place, once.
+    expect(kept).toEqual([...before, 'after\n'].slice(-kept.length));
+    await next.close();
+    const third = open(500);
+    await third.finish();
+    expect(await texts(third)).toEqual(kept);
   });
 
   test('tail, since, until and streams choose lines', async () => {

@@ -155,15 +155,14 @@ export class TaskLog {
   /** Cuts off a torn last line and takes the offsets from the newest lines of each stream. */
   async #recover(): Promise<void> {
     const path = this.storedPath(0);
-    const data = await readFile(path).catch((error: unknown) => {
-      if (isMissing(error)) return Buffer.alloc(0);
-      throw error;
-    });
+    const data = await readStored(path);
     const whole = data.lastIndexOf(0x0a) + 1;
     if (whole < data.length) await truncate(path, whole);
     this.#sizeBytes = whole;
     const missing = new Set(this.#sources);
-    const lines = data.subarray(0, whole).toString('utf8').split('\n');
+    // A kill inside a rotation leaves the newest file empty.
+    const newest = whole > 0 ? data.subarray(0, whole) : await readStored(this.storedPath(1));
+    const lines = newest.toString('utf8').split('\n');
     for (let at = lines.length - 1; at >= 0 && missing.size > 0; at--) {
       const line = parseLine(lines[at] ?? '');
       if (line === undefined) continue;
@@ -175,6 +174,7 @@ export class TaskLog {
       }
     }
     for (const source of this.#sources) source.punched = source.offset - (source.offset % blockBytes);
+    if (whole === 0 && newest.length > 0) await this.#begin();
   }
 
   #pump(final: boolean): Promise<void> {
@@ -224,12 +224,17 @@ export class TaskLog {
   async #rotate(): Promise<void> {
     await this.#file?.close();
     this.#shift();
+    await this.#begin();
+    this.#wake();
+  }
+
+  /** A file that is not the first says how far the raw files are read. */
+  async #begin(): Promise<void> {
     const [stdout, stderr] = this.#sources.map((source) => source.offset);
     const header = Buffer.from(`${JSON.stringify({ offsets: { stdout, stderr } })}\n`);
     this.#file = await open(this.storedPath(0), 'a', 0o640);
     await this.#file.appendFile(header);
     this.#sizeBytes = header.length;
-    this.#wake();
   }
 
   /** In one turn of the event loop: a reader never sees names and generation disagree. */
@@ -279,6 +284,13 @@ export class TaskLog {
 /** One of the two that the shim writes; the others in the folder are ours. */
 function isRaw(name: string): boolean {
   return name === rawNames.stdout || name === rawNames.stderr;
+}
+
+async function readStored(path: string): Promise<Buffer> {
+  return readFile(path).catch((error: unknown) => {
+    if (isMissing(error)) return Buffer.alloc(0);
+    throw error;
+  });
 }
 
 /** Whether a log was ever kept there. */

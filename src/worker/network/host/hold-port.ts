@@ -1,6 +1,7 @@
 /** Sockets that do nothing but keep a port of this host from others. */
 import { createSocket } from 'node:dgram';
 import { createServer } from 'node:net';
+import { ClusterError } from '../../../lib/errors.ts';
 import type { HostPort } from '../../../model/ports.ts';
 
 export type Release = () => Promise<void>;
@@ -16,18 +17,29 @@ export function holdPort(protocol: string, port: number, host: string): Promise<
 }
 
 /**
- * The same list with every number that was left open filled in, as Docker's engine does. They are held until all are chosen, so no two
- * are the same; who wants one takes it afterwards as any other, and hears when another program was faster.
+ * The same list with every number that was left open filled in, as Docker's engine does: none of `taken`. They are held until all are
+ * chosen, so no two are the same; who wants one takes it afterwards as any other, and hears when another program was faster.
  */
-export async function withNumbers(ports: readonly HostPort[]): Promise<readonly HostPort[]> {
+export async function withNumbers(
+  ports: readonly HostPort[],
+  taken: readonly HostPort[] = [],
+): Promise<readonly HostPort[]> {
   const held: HeldPort[] = [];
+  const isTaken = (protocol: HostPort['protocol'], port: number) =>
+    taken.some((other) => other.protocol === protocol && other.port === port);
+  /** On all addresses, also when it is for one of them: what is free everywhere is free there. */
+  const choose = async (protocol: HostPort['protocol']): Promise<number> => {
+    for (let tries = 0; tries <= taken.length; tries++) {
+      const chosen = await holdPort(protocol, 0, '0.0.0.0');
+      held.push(chosen);
+      if (!isTaken(protocol, chosen.port)) return chosen.port;
+    }
+    throw new ClusterError('exhausted', `this host has no ${protocol} port left to choose`);
+  };
   try {
     const filled: HostPort[] = [];
     for (const wanted of ports) {
-      // On all addresses, also when it is for one of them: what is free everywhere is free there.
-      const chosen = wanted.port > 0 ? undefined : await holdPort(wanted.protocol, 0, '0.0.0.0');
-      if (chosen !== undefined) held.push(chosen);
-      filled.push(chosen === undefined ? wanted : { ...wanted, port: chosen.port });
+      filled.push(wanted.port > 0 ? wanted : { ...wanted, port: await choose(wanted.protocol) });
     }
     return filled;
   } finally {

@@ -13,6 +13,7 @@ import {
   type Plane,
   type SandboxRecord,
   type SyncOptions,
+  without,
 } from '../planes.ts';
 import { StaleConnections } from './conntrack.ts';
 import { removeAccepts, syncFirewalls } from './firewall.ts';
@@ -94,7 +95,8 @@ export class HostPlane implements Plane {
       ({ taskId, internal }) => internal || (desired.sandboxes.get(taskId)?.hostPorts.length ?? 0) > 0,
     );
     if (guarded.length > 0) {
-      await this.#syncTables(self, desired).catch((error: unknown) => {
+      const broken = sandboxes.filter(({ taskId }) => failed.has(taskId));
+      await this.#syncTables(self, without(broken, desired)).catch((error: unknown) => {
         for (const { taskId } of guarded) failed.set(taskId, error);
       });
     }
@@ -251,12 +253,6 @@ const conntrackMissing: NetworkProblem = {
   message:
     'conntrack is not installed: connections to tasks that are gone hang until they time out: apt-get install conntrack',
 };
-
-function without(gone: readonly SandboxRecord[], desired: Desired): Desired {
-  const sandboxes = new Map(desired.sandboxes);
-  for (const { taskId } of gone) sandboxes.delete(taskId);
-  return { ...desired, sandboxes };
-}
 
 /** Of everything but links. */
 function digestOf({ gateway, ingress, routes, rules, forwarding, neighbours }: HostPlan): string {

@@ -18,6 +18,7 @@ import {
   type Plane,
   type SandboxRecord,
   type SyncOptions,
+  without,
 } from '../planes.ts';
 import { changesOf, isEmpty } from './changes.ts';
 import { ConnectionCleaner } from './connections.ts';
@@ -77,8 +78,23 @@ class OverlayPlane implements Plane {
     return this.#isBehind;
   }
 
-  /** A network is brought up to date once for all of them. */
+  /** A network is brought up to date once for all of them; where that fails for each alone, so that one fails for its own reasons only. */
   async wire(sandboxes: readonly SandboxRecord[], desired: Desired): Promise<Failures> {
+    const failed = await this.#wireTogether(sandboxes, desired);
+    if (failed.size < 2) return failed;
+    const alone = new Map<string, unknown>();
+    const waiting = new Map(sandboxes.flatMap((one) => (failed.has(one.taskId) ? [[one.taskId, one] as const] : [])));
+    for (const sandbox of [...waiting.values()]) {
+      waiting.delete(sandbox.taskId);
+      const others = [...waiting.values(), ...[...alone.keys()].map((taskId) => ({ taskId }))];
+      for (const [taskId, error] of await this.#wireTogether([sandbox], without(others, desired))) {
+        alone.set(taskId, error);
+      }
+    }
+    return alone;
+  }
+
+  async #wireTogether(sandboxes: readonly SandboxRecord[], desired: Desired): Promise<Failures> {
     const bringing = new Map<string, Promise<void>>();
     const bring = (network: NetworkRecord) => {
       const work = bringing.get(network.id) ?? this.#bring(network, selfOf(desired), desired);
