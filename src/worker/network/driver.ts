@@ -220,6 +220,7 @@ class Driver implements NetworkDriver {
       await this.#open(attach).then((record) => opened.push({ attach, record }), attach.reject);
     }
     const records = opened.map(({ record }) => record);
+    if (this.#lastGateway !== undefined) await this.#records.saveLastGateway(this.#lastGateway).catch(() => {});
     const failed = new Map(await this.#addNamespaces(records));
     const [wirable, broken] = [false, true].map((is) => records.filter(({ taskId }) => failed.has(taskId) === is));
     for (const [taskId, error] of await this.#wire(wirable ?? [], broken ?? [])) failed.set(taskId, error);
@@ -277,10 +278,7 @@ class Driver implements NetworkDriver {
     };
     await this.#records.save(record);
     this.#sandboxes.set(taskId, record);
-    if (gateway !== undefined) {
-      this.#lastGateway = gateway;
-      await this.#records.saveLastGateway(gateway);
-    }
+    this.#lastGateway = gateway ?? this.#lastGateway;
     return record;
   }
 
