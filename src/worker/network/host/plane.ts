@@ -44,6 +44,8 @@ export class HostPlane implements Plane {
   #mtu = usualMtu;
   /** What this process made the kernel agree with last, besides tables and links; undefined: it does not know what the kernel holds. */
   #synced: string | undefined;
+  /** The tables as they were seen, and were as wanted: until something else is wanted nobody but a whole comparison looks again. */
+  #settled: { readonly view: TableView | undefined; readonly digest: string } | undefined;
   /** Likewise of links: name → alias. */
   readonly #wired = new Map<string, string>();
   /** Found by the last whole comparison. */
@@ -147,6 +149,7 @@ export class HostPlane implements Plane {
 
   async destroy(): Promise<void> {
     this.#synced = undefined;
+    this.#settled = undefined;
     this.#wired.clear();
     this.#problems = [];
     this.#cancelRetry?.();
@@ -165,6 +168,7 @@ export class HostPlane implements Plane {
   async #syncAll(plan: HostPlan, desired: Desired): Promise<readonly NetworkProblem[]> {
     const view = await observeHost(this.#kernel);
     this.#mtu = mtuOf(plan.self, view) ?? this.#mtu;
+    this.#settled = undefined;
     await this.#syncTables(plan.self, desired, plan);
     const { problems, wired } = await syncHost(this.#kernel, plan, { view, mtu: this.#mtu });
     for (const { name, alias } of wired) this.#wired.set(name, alias);
@@ -177,20 +181,27 @@ export class HostPlane implements Plane {
   }
 
   async #syncTables(self: SelfRecord, desired: Desired, made?: HostPlan): Promise<void> {
-    const plan = made ?? planHost(self, desired, this.#internalTasks(desired));
+    const { links, marks, macs } = made ?? planHost(self, desired, this.#internalTasks(desired));
+    const tableFor = (view: TableView | undefined) =>
+      hostTable({ self, desired, links, marks, macs, refused: this.#ports.refused, view });
+    const wanted6 = hostTable6(self, desired);
+    const settled = this.#settled;
+    if (settled !== undefined && digestOfTables([tableFor(settled.view).plan, wanted6]) === settled.digest) return;
+    this.#settled = undefined;
     const view = await observeTable(this.#kernel, 'ip');
-    const { links, marks, macs } = plan;
-    const wanted = hostTable({ self, desired, links, marks, macs, refused: this.#ports.refused, view });
-    await this.#syncTable(wanted.plan, view);
+    const wanted = tableFor(view);
+    const isSame = await this.#syncTable(wanted.plan, view);
     this.#noteConnections(view, wanted.backends, { self, peers: desired.state.peers });
     for (const { address } of links) if (wanted.backends.has(address)) this.#served.add(address);
-    const wanted6 = hostTable6(self, desired);
-    if (wanted6 !== undefined) await this.#syncTable(wanted6, await observeTable(this.#kernel, 'ip6'));
+    const isSame6 = wanted6 === undefined || (await this.#syncTable(wanted6, await observeTable(this.#kernel, 'ip6')));
+    if (isSame && isSame6) this.#settled = { view, digest: digestOfTables([wanted.plan, wanted6]) };
   }
 
-  async #syncTable(plan: TablePlan, view: TableView | undefined): Promise<void> {
+  /** True when there was nothing to change. */
+  async #syncTable(plan: TablePlan, view: TableView | undefined): Promise<boolean> {
     const change = changeOf(plan, view);
     if (change !== undefined) await this.#nft(change);
+    return change === undefined;
   }
 
   /** What is known of a task's networks stays known while it is here, also when the managers have taken them away. */
@@ -258,6 +269,12 @@ const conntrackMissing: NetworkProblem = {
 function digestOf({ gateway, ingress, routes, rules, forwarding, neighbours }: HostPlan): string {
   const ways = [...routes].filter((route) => !route.includes(` dev ${linkPrefix}`));
   return JSON.stringify([gateway, ingress, ways, [...rules], [...forwarding], [...neighbours]]);
+}
+
+function digestOfTables(tables: readonly (TablePlan | undefined)[]): string {
+  return JSON.stringify(tables, (_, value: unknown) =>
+    value instanceof Map || value instanceof Set ? [...value] : value,
+  );
 }
 
 function mtuOf({ underlay }: SelfRecord, view: HostView): number | undefined {
