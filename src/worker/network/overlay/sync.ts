@@ -13,8 +13,8 @@ export async function carryOut(kernel: Kernel, plan: NetworkPlan, changes: Chang
   // A pair's other end may go at the same time by itself.
   await inside('ip', changes.removals, '-force').catch(() => {});
   if (changes.vxlan !== undefined) await addVxlan(kernel, plan, changes.vxlan);
-  await applySettings(kernel, plan.netns, changes.settings);
-  await inside('ip', changes.ip);
+  if (changes.settings.size === 0) await inside('ip', changes.ip);
+  else await applySettings(kernel, plan.netns, { settings: changes.settings, lines: changes.ip });
   const results = await Promise.allSettled([
     inside('bridge', changes.bridge),
     changes.nft.length === 0 ? undefined : nft(kernel, plan.netns, changes.nft),
@@ -42,11 +42,18 @@ function nft(kernel: Kernel, netns: string, texts: readonly string[]): Promise<s
   return kernel.change('nsenter', [`--net=${netnsPath(netns)}`, 'nft', '-f', '-'], texts.join(''));
 }
 
-async function applySettings(kernel: Kernel, netns: string, settings: ReadonlyMap<string, string>): Promise<void> {
-  if (settings.size === 0) return;
-  const lines = [...settings].map(([name, value]) => `if [ -e ${name} ]; then echo ${value} > ${name} || exit 1; fi`);
-  const script = ['cd /proc/sys/net || exit 1', ...lines].join('\n');
-  await kernel.change('nsenter', [`--net=${netnsPath(netns)}`, 'sh', '-c', script]);
+/** Settings of the namespace, then `lines` for `ip -batch`. */
+async function applySettings(
+  kernel: Kernel,
+  netns: string,
+  { settings, lines }: { readonly settings: ReadonlyMap<string, string>; readonly lines: readonly string[] },
+): Promise<void> {
+  const script = [
+    'cd /proc/sys/net || exit 1',
+    ...[...settings].map(([name, value]) => `if [ -e ${name} ]; then echo ${value} > ${name} || exit 1; fi`),
+    'exec ip -batch -',
+  ].join('\n');
+  await kernel.change('nsenter', [`--net=${netnsPath(netns)}`, 'sh', '-c', script], `${lines.join('\n')}\n`);
 }
 
 /** The container's side of a link: its namespace may hold other interfaces, which are not touched. */
