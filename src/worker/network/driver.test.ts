@@ -8,9 +8,9 @@ import { seededRandom } from '../../lib/random.ts';
 import { VirtualClock } from '../../lib/testing/virtual-clock.ts';
 import { emptyNetworkState, type NetworkState } from '../../model/network.ts';
 import type { NetworkProblem } from '../../model/objects.ts';
+import { request } from './contract.ts';
 import { composeDriver, nextAddress } from './driver.ts';
 import type { Plane, SandboxRecord } from './planes.ts';
-import type { SandboxRequest } from './port.ts';
 import { decodeState, encodeState } from './records.ts';
 
 /** Notes what it was asked for; a sync ends when it is told to. */
@@ -71,16 +71,6 @@ const self = {
   gatewayPools: [],
   ingressPool: '10.255.0.0/16',
 };
-const request = (taskId: string, more: Partial<SandboxRequest> = {}): SandboxRequest => ({
-  taskId,
-  hostname: taskId,
-  mode: 'own',
-  attachments: [],
-  hostPorts: [],
-  dns: { nameservers: [], search: [], options: [] },
-  extraHosts: [],
-  ...more,
-});
 
 beforeEach(() => {
   stateDir = mkdtempSync(join(tmpdir(), 'tsc-driver-'));

@@ -219,11 +219,7 @@ class Driver implements NetworkDriver {
     for (const attach of turn) {
       await this.#open(attach).then((record) => opened.push({ attach, record }), attach.reject);
     }
-    const records = opened.map(({ record }) => record);
-    if (this.#lastGateway !== undefined) await this.#records.saveLastGateway(this.#lastGateway).catch(() => {});
-    const failed = new Map(await this.#addNamespaces(records));
-    const [wirable, broken] = [false, true].map((is) => records.filter(({ taskId }) => failed.has(taskId) === is));
-    for (const [taskId, error] of await this.#wire(wirable ?? [], broken ?? [])) failed.set(taskId, error);
+    const failed = new Map(await this.#connect(opened.map(({ record }) => record)));
     const host = { hosts: '', resolvConf: await readHostFile('/etc/resolv.conf') };
     await Promise.all(
       opened.map(async ({ attach, record }) => {
@@ -238,6 +234,19 @@ class Driver implements NetworkDriver {
       if (!failed.has(record.taskId)) continue;
       await this.#detach(record).catch((error: unknown) => this.#warn(record.taskId, error));
       attach.reject(failed.get(record.taskId));
+    }
+  }
+
+  /** The kernel's part of them, all at once. */
+  async #connect(records: readonly SandboxRecord[]): Promise<Failures> {
+    try {
+      if (this.#lastGateway !== undefined) await this.#records.saveLastGateway(this.#lastGateway);
+      const unnamed = await this.#addNamespaces(records);
+      const broken = records.filter(({ taskId }) => unnamed.has(taskId));
+      const wirable = records.filter(({ taskId }) => !unnamed.has(taskId));
+      return new Map([...unnamed, ...(await this.#wire(wirable, without(broken, this.#desired())))]);
+    } catch (error) {
+      return allFailed(records, error);
     }
   }
 
@@ -300,15 +309,10 @@ class Driver implements NetworkDriver {
     );
   }
 
-  async #wire(records: readonly SandboxRecord[], broken: readonly SandboxRecord[]): Promise<Failures> {
+  async #wire(records: readonly SandboxRecord[], desired: Desired): Promise<Failures> {
     if (records.length === 0) return new Map();
-    const desired = without(broken, this.#desired());
-    try {
-      const results = await Promise.all(this.#planes().map((plane) => plane.wire(records, desired)));
-      return new Map(results.toReversed().flatMap((failed) => [...failed]));
-    } catch (error) {
-      return allFailed(records, error);
-    }
+    const results = await Promise.all(this.#planes().map((plane) => plane.wire(records, desired)));
+    return new Map(results.toReversed().flatMap((failed) => [...failed]));
   }
 
   /** Whatever can not be taken away now is garbage for the next full sync. */
