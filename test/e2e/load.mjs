@@ -1,6 +1,6 @@
 /**
  * Asks the same things over and over from the network namespace that this process is in: the first line of standard input says what,
- * every other one names the phase that begins, its end asks for the report: how many questions each phase had, and which
+ * every other one names the phase that begins, its end asks for the report (the first answer is told by a line `+` before it): how many questions each phase had, and which
  * went wrong or took long. Plain JavaScript: see probe.mjs.
  */
 import { createInterface } from 'node:readline';
@@ -16,6 +16,7 @@ const oddMax = 200;
 
 let phase = '';
 let ended = false;
+let begun = false;
 const counts = {};
 const odd = [];
 
@@ -41,6 +42,8 @@ async function run(lane) {
     counts[during] = (counts[during] ?? 0) + 1;
     const error = await ask(lane);
     const ms = Date.now() - at;
+    if (!begun) process.stdout.write('+\n');
+    begun = true;
     if ((error !== undefined || ms > slowMs) && odd.length < oddMax) odd.push({ phase: during, at, ms, error });
     await pause(pauseMs);
   }

@@ -26,6 +26,8 @@ export interface Report {
 export class Load {
   readonly #child: ChildProcess;
   readonly #report: Promise<Report>;
+  /** The first answer came, or the process ended without one: a phase that begins now has requests in it. */
+  readonly begun: Promise<void>;
 
   /** `place` is what `nsenter` gets; absent for this process's own namespace. Each lane asks one thing at a time. */
   constructor(place: string | undefined, lanes: readonly Lane[]) {
@@ -34,10 +36,16 @@ export class Load {
     const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
     this.#child = child;
     let output = '';
+    this.begun = new Promise((resolve) => {
+      child.stdout.once('data', () => resolve());
+      child.once('close', () => resolve());
+    });
     child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
     this.#report = new Promise((resolve, reject) => {
       child.on('error', reject);
-      child.on('close', (code) => (code === 0 ? resolve(JSON.parse(output)) : reject(new Error(`load: ${code}`))));
+      child.on('close', (code) =>
+        code === 0 ? resolve(JSON.parse(output.replace(/^\+\n/, ''))) : reject(new Error(`load: ${code}`)),
+      );
     });
     this.#report.catch(() => {});
     child.stdin.on('error', () => {});

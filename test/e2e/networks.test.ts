@@ -266,7 +266,7 @@ async function loads(
     ...((await truth(first)).services.find(({ name }) => name === 'web')?.vips.values() ?? []),
   ].flat();
   const { place } = await bed.inside('api', { on: client });
-  return {
+  const all = {
     outside: new Load(
       undefined,
       [...entries, ...entries].map(({ address }) => ({ kind: 'http', host: address, port: 8080 })),
@@ -276,6 +276,8 @@ async function loads(
       { kind: 'http', host: vip, port: httpPort },
     ]),
   };
+  await Promise.all(Object.values(all).map(({ begun }) => begun));
+  return all;
 }
 
 /** From the end of a host until no request may have anything to do with it any more: detection and a repeated SYN, not tightly. */
